@@ -1,0 +1,1 @@
+"""Builders: one for each runtime, one protocol."""
