@@ -1,0 +1,109 @@
+"""What the web may ask about launches, and what a launch says while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from launcher.models import (
+    BuildId,
+    EnvironmentKey,
+    EnvironmentStatus,
+    HomeKind,
+    Person,
+    Recipe,
+    Resolved,
+    ServerName,
+    Spec,
+    Trust,
+)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a click would do, found out without building or starting anything.
+
+    environment: None when it was never built. problem: why a launch cannot work, in words, or None.
+    running: the URL path of this person's running session of the repository, or None.
+    """
+
+    resolved: Resolved
+    trust: Trust
+    home: HomeKind
+    recipe: Recipe | None
+    key: EnvironmentKey | None
+    environment: EnvironmentStatus | None
+    server_name: ServerName
+    running: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """One person's wish to be in a session of a spec.
+
+    hub_token: the person's own Hub token; starts their server, is never stored.
+    open_path: where to go inside the session, already checked: relative, such as ``lab/tree/index.ipynb``; "" is the
+        session's default.
+    confirmed: a person said yes on our page, or an API client with its own token asked.
+    trust: remember the repository as *mine* from now on.
+    build_only: stop when the environment is ready.
+    wants_token: put a short-lived token that opens the session into the ready event (API clients only).
+    launch_host: absolute URL of our service, for the BINDER_* variables.
+    """
+
+    person: Person
+    hub_token: str
+    spec: Spec
+    open_path: str = ""
+    confirmed: bool = False
+    trust: bool = False
+    build_only: bool = False
+    wants_token: bool = False
+    launch_host: str = ""
+    client_ip: str = ""
+
+
+@dataclass(frozen=True)
+class LaunchEvent:
+    """One thing a launch has to say, in BinderHub's phases.
+
+    phase: waiting, fetching, building, pushing, built, launching, ready, failed, or None for a log line without one.
+    message: ends with a newline. data: the other fields of the event (``url``, ``code``, ``build_id`` …).
+    id: position to resume from, present on build log lines: ``<build id>:<byte offset>``.
+    """
+
+    phase: str | None
+    message: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of the event stream."""
+        body: dict[str, Any] = {"message": self.message, **self.data}
+        return body if self.phase is None else {"phase": self.phase, **body}
+
+
+class Launches(Protocol):
+    """Everything about launches, for the web."""
+
+    async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
+        """What launching the spec would do for this person. Raises LauncherError when it is refused or not found."""
+
+    def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent]:
+        """Start or join the launch and tell its events; the last one is ``ready`` or ``failed``, never an exception.
+
+        Closing the iterator leaves the launch going on. ``after`` is the id of the last event a client has seen.
+        """
+
+    async def build_log(
+        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
+    ) -> AsyncIterator[LaunchEvent]:
+        """The log of one build from byte ``after``; ends when the build does. Raises BuildNotFound."""
+
+    async def cancel_build(self, person: Person, build_id: BuildId) -> None:
+        """Cancel a build this person asked for (or any, for admins). Raises BuildNotFound, NotAllowed."""
+
+    async def builds(self, person: Person) -> list[dict[str, Any]]:
+        """Builds this person asked for, newest first (all of them, for admins), as JSON values."""
