@@ -1,0 +1,91 @@
+"""Tickets: signed, single-use statements that a user may start a server with an environment.
+
+The launcher signs, the Hub's spawner shows the ticket back at the redeem address, and the launcher answers with the
+plan exactly once. Signature, audience, expiry and user are checked here; "once" is a row in the store.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import jwt
+
+from launcher.errors import ConfigurationInvalid, TicketInvalid
+
+ALGORITHM = "HS256"
+LIFETIME = timedelta(seconds=300)
+_AUDIENCE = "launcher:start"
+_ISSUER = "launcher"
+_CLAIMS = ["iss", "aud", "sub", "server", "jti", "iat", "exp"]
+_MINIMUM_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a valid ticket says."""
+
+    jti: str
+    user: str
+    server_name: str
+    expires: datetime
+
+
+def new_secret() -> str:
+    """A fresh signing secret, 256 bits in hex."""
+    return secrets.token_hex(32)
+
+
+class TicketSigner:
+    """Signs and reads tickets with one shared secret.
+
+    Raises ConfigurationInvalid when the secret is shorter than 32 characters.
+    """
+
+    def __init__(self, secret: str) -> None:
+        if len(secret) < _MINIMUM_SECRET_BYTES:
+            raise ConfigurationInvalid(
+                "The ticket secret is too short.",
+                hint="Set c.Launcher.ticket_secret to 64 hexadecimal characters, for example from `openssl rand -hex 32`.",
+            )
+        self._secret = secret
+
+    def sign(self, user: str, server_name: str, *, now: datetime | None = None) -> tuple[str, Ticket]:
+        """A new ticket in its wire form and as a value; it expires after `LIFETIME`."""
+        issued = now or datetime.now(UTC)
+        ticket = Ticket(secrets.token_urlsafe(24), user, server_name, issued + LIFETIME)
+        claims = {
+            "iss": _ISSUER,
+            "aud": _AUDIENCE,
+            "sub": user,
+            "server": server_name,
+            "jti": ticket.jti,
+            "iat": issued,
+            "exp": ticket.expires,
+        }
+        return jwt.encode(claims, self._secret, algorithm=ALGORITHM), ticket
+
+    def read(self, token: str, *, user: str, server_name: str) -> Ticket:
+        """The ticket, if it is ours, in time, and for this user and server. Raises TicketInvalid."""
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                audience=_AUDIENCE,
+                issuer=_ISSUER,
+                options={"require": _CLAIMS},
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise TicketInvalid(
+                "This start request was not made by the launcher, or is too old.",
+                hint="Open the repository's launch link again.",
+            ) from error
+        if claims["sub"] != user or claims["server"] != server_name:
+            raise TicketInvalid(
+                "This start request was made for another person or session.",
+                hint="Open the repository's launch link again.",
+            )
+        expires = datetime.fromtimestamp(claims["exp"], UTC)
+        return Ticket(str(claims["jti"]), user, server_name, expires)
