@@ -82,7 +82,9 @@ class Settings:
         """The inverse of `to_json`. Raises ConfigurationInvalid when it is not one of ours."""
         try:
             body: dict[str, Any] = json.loads(text)
-            known = {name: tuple(value) if isinstance(value, list) else value for name, value in body.items()}
+            known: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in body.items()
+            }
             return cls(**known)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationInvalid(
@@ -94,9 +96,9 @@ class Settings:
 class Launcher(Configurable):
     """The operator's traits. Every one has a safe default; a wrong one is refused at start with a sentence."""
 
-    service_name = Unicode("binder", help="Name of the Hub service. Clients hard-code `binder`; change it only if taken.").tag(
-        config=True
-    )
+    service_name = Unicode(
+        "binder", help="Name of the Hub service. Clients hard-code `binder`; change it only if taken."
+    ).tag(config=True)
     runtime = Enum(["process"], "process", help="Where builds and sessions run.").tag(config=True)
     state_directory = Unicode(
         "launcher-state",
@@ -131,7 +133,9 @@ class Launcher(Configurable):
     allowed_repositories = List(
         Unicode(), help="If not empty, only repositories that match one of these patterns may launch."
     ).tag(config=True)
-    banned_repositories = List(Unicode(), help="Repositories that may never launch; wins over all else.").tag(config=True)
+    banned_repositories = List(Unicode(), help="Repositories that may never launch; wins over all else.").tag(
+        config=True
+    )
     allow_hosts = List(
         Unicode(),
         help="`host:port` pairs that may be reached by http and at private addresses, by launcher and builds. Everything "
@@ -140,16 +144,22 @@ class Launcher(Configurable):
     local_directories = List(
         Unicode(), help="Absolute directories of this machine that may be launched as repositories (provider `local`)."
     ).tag(config=True)
-    github_token = Unicode("", help="Token for GitHub's API: raises its rate limit from 60 to 5000 an hour.").tag(config=True)
+    github_token = Unicode("", help="Token for GitHub's API: raises its rate limit from 60 to 5000 an hour.").tag(
+        config=True
+    )
     gitlab_token = Unicode("", help="Token for GitLab's API.").tag(config=True)
     cors_origins = List(
         Unicode(), help="Web origins whose pages may call the API, e.g. `https://book.example.org`, or `*`."
     ).tag(config=True)
     banner = Unicode("", help="One line of plain text shown on top of the launcher's pages.").tag(config=True)
     build_concurrency = Integer(2, min=1, help="Builds that run at once; others wait in the queue.").tag(config=True)
-    build_max_waiting = Integer(100, min=0, help="Builds that may wait; more are refused with a message.").tag(config=True)
+    build_max_waiting = Integer(100, min=0, help="Builds that may wait; more are refused with a message.").tag(
+        config=True
+    )
     build_timeout_seconds = Integer(1800, min=1, help="A build that takes longer is ended.").tag(config=True)
-    build_memory_bytes = Integer(8 * 2**30, min=2**26, help="Memory of all processes of one build together.").tag(config=True)
+    build_memory_bytes = Integer(8 * 2**30, min=2**26, help="Memory of all processes of one build together.").tag(
+        config=True
+    )
     build_disk_bytes = Integer(20 * 2**30, min=2**20, help="Disk that one build may fill.").tag(config=True)
     build_processes = Integer(512, min=8, help="Processes and threads of one build.").tag(config=True)
     build_network = Enum(
@@ -161,9 +171,13 @@ class Launcher(Configurable):
     index_url = Unicode(
         "", help="Package index for builds; empty means what uv or pip on this machine are configured to use."
     ).tag(config=True)
-    allow_python_downloads = Bool(False, help="Let uv download a Python version that a repository asks for.").tag(config=True)
+    allow_python_downloads = Bool(False, help="Let uv download a Python version that a repository asks for.").tag(
+        config=True
+    )
     source_timeout_seconds = Integer(300, min=1, help="Longest time for fetching one repository.").tag(config=True)
-    source_max_bytes = Integer(2 * 2**30, min=2**20, help="Largest repository or archive that is fetched.").tag(config=True)
+    source_max_bytes = Integer(2 * 2**30, min=2**20, help="Largest repository or archive that is fetched.").tag(
+        config=True
+    )
     session_start_timeout_seconds = Integer(120, min=5, help="A session must answer within this time.").tag(config=True)
     session_variables = Dict(
         value_trait=Unicode(), key_trait=Unicode(), help="Environment variables that every launched session gets."
@@ -173,7 +187,9 @@ class Launcher(Configurable):
     def _service_name(self, proposal: dict[str, Any]) -> str:
         name = str(proposal["value"])
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,40}", name):
-            raise TraitError(f"service_name {name!r} must be lower-case letters, digits and hyphens, and start with a letter.")
+            raise TraitError(
+                f"service_name {name!r} must be lower-case letters, digits and hyphens, and start with a letter."
+            )
         return name
 
     @validate("allow_hosts")
@@ -189,7 +205,9 @@ class Launcher(Configurable):
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         values["state_directory"] = str(Path(self.state_directory).expanduser().resolve())
         values["server_environment"] = str(
-            Path(self.server_environment or Path(values["state_directory"]) / "server-environment").expanduser().absolute()
+            Path(self.server_environment or Path(values["state_directory"]) / "server-environment")
+            .expanduser()
+            .absolute()
         )
         if self.homes_directory:
             values["homes_directory"] = str(Path(self.homes_directory).expanduser().resolve())

@@ -1,0 +1,1 @@
+"""Sessions: from a click to a running server."""
