@@ -138,10 +138,13 @@ class Recipe:
     main: path of the file that decided ``kind`` (``None`` for NONE).
     python: the Python asked for, ``"3.11"`` or a PEP 440 specifier such as ``">=3.10"``; None when free.
     apt: path of ``apt.txt`` or None. post_build, start: their paths or None.
-    editable: the project itself is installed in editable mode (``-e .``), else plainly (``.``) when installs_project.
-    tree: the git tree id of the whole repository when the recipe can reach any file (postBuild, ``.``, Dockerfile);
-        None when ``files`` is everything there is to know.
-    project_files: for a reachable local project, the sub-tree paths it lives in (``""`` is the root).
+    tree: an id of everything the build may see when the recipe can reach more than ``files`` (postBuild, ``.``,
+        Dockerfile): the git tree id, or a digest when notebooks are kept from the build. None when ``files`` is
+        everything there is to know. `launcher.environments.visible_files` lists what a build may see; a builder
+        shows it exactly that, so that an environment never depends on a file its key does not cover.
+    installs_project: the repository's root is a project and gets installed, by a line of ``main`` or because the
+        Binder specification says so; editable: a line asks for it with ``-e``.
+    options: what else a builder needs, see `launcher.environments.recipe`.
     """
 
     kind: RecipeKind
