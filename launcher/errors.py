@@ -6,10 +6,13 @@
     ├── BadRequest
     │   ├── SpecInvalid            the provider spec has the wrong shape
     │   ├── ProviderUnknown        no such provider
-    │   └── PathInvalid            urlpath, labpath or filepath leaves the session
+    │   ├── PathInvalid            urlpath, labpath or filepath leaves the session
+    │   ├── MethodNotAllowed       this address does not know the HTTP method
+    │   └── RequestTooLarge        the URL or body is longer than we read
     ├── NotAllowed
     │   ├── LoginRequired          nobody is logged in
     │   ├── BuildTokenInvalid      the page's build token is missing, expired or for something else
+    │   ├── CrossSiteRefused       the request did not come from a page of ours
     │   ├── ConfirmationRequired   an unknown repository, and nobody said yes yet
     │   ├── RepositoryNotAllowed   the operator's policy says no
     │   ├── AddressRefused         the address is private, local or not https
@@ -100,6 +103,20 @@ class PathInvalid(BadRequest):
     code = "path_invalid"
 
 
+class MethodNotAllowed(BadRequest):
+    """The address exists but does not know this HTTP method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class RequestTooLarge(BadRequest):
+    """The URL or the body is longer than the launcher reads."""
+
+    code = "request_too_large"
+    http_status = 413
+
+
 class NotAllowed(LauncherError):  # noqa: N818
     """The request was understood and refused."""
 
@@ -117,6 +134,12 @@ class BuildTokenInvalid(NotAllowed):
     """The page's build token is missing, expired or was made for something else."""
 
     code = "build_token_invalid"
+
+
+class CrossSiteRefused(NotAllowed):
+    """The request changes something and did not come from a page of ours."""
+
+    code = "cross_site_refused"
 
 
 class ConfirmationRequired(NotAllowed):
