@@ -1,0 +1,1 @@
+"""What runs inside JupyterHub's own process: preset, spawner, redirect hook. Light imports only."""

@@ -1,0 +1,115 @@
+"""``launcher check``: what is missing on this machine or in a configuration, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import LauncherError, OperatorError
+
+_OLDEST_GIT = (2, 31)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. ``hint`` says how to mend what is not ``good``."""
+
+    good: bool
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok      " if self.good else "MISSING "
+        return f"{mark}{self.what}" + (f". {self.hint}" if self.hint and not self.good else "")
+
+
+def _git() -> Finding:
+    hint = f"Install git {'.'.join(map(str, _OLDEST_GIT))} or newer with your distribution's package manager."
+    program = shutil.which("git")
+    if program is None:
+        return Finding(good=False, what="git", hint=hint)
+    words = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.split()
+    version = words[2] if len(words) > 2 else "0"  # noqa: PLR2004
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    return Finding(good=numbers >= _OLDEST_GIT, what=f"git {version}", hint=hint)
+
+
+def _proxy() -> Finding:
+    found = shutil.which("configurable-http-proxy") is not None
+    hint = "Install it with `npm install configurable-http-proxy` and put it on PATH; `scripts/up` does both."
+    return Finding(good=found, what="configurable-http-proxy", hint=hint)
+
+
+def _sandbox() -> Finding:
+    from launcher.builders.process.sandbox import check_sandbox
+
+    try:
+        check_sandbox()
+    except LauncherError as error:
+        return Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
+    return Finding(good=True, what="sandbox (bubblewrap and user namespaces)")
+
+
+def machine() -> Iterator[Finding]:
+    """What the process runtime needs of a machine."""
+    yield Finding(good=sys.version_info >= (3, 11), what=f"Python {sys.version.split()[0]}", hint="Use 3.11 or newer.")
+    probes: tuple[Callable[[], Finding], ...] = (_git, _proxy, _sandbox)
+    for probe in probes:
+        yield probe()
+
+
+def require_machine() -> None:
+    """Raise OperatorError naming the first thing that is missing."""
+    for finding in machine():
+        if not finding.good:
+            raise OperatorError(f"Missing on this machine: {finding.what}.", hint=finding.hint)
+
+
+def _state(directory: Path) -> Finding:
+    state = directory.expanduser()
+    existing = next(path for path in (state, *state.absolute().parents) if path.exists())
+    good = os.access(existing, os.W_OK) and existing.is_dir()
+    return Finding(good=good, what=f"state directory {directory}", hint="Choose one that you may write to, with --state.")
+
+
+def _configuration(path: Path) -> Iterator[Finding]:
+    """Load a hub's configuration as the hub does, and look at what the launcher made of it."""
+    from traitlets.config import PyFileConfigLoader
+
+    from launcher.config import read_settings
+    from launcher.server_environment import is_current
+
+    if not path.is_file():
+        yield Finding(good=False, what=f"configuration {path}", hint="There is no such file.")
+        return
+    try:
+        config = PyFileConfigLoader(path.name, path=str(path.parent.resolve())).load_config()
+        settings = read_settings(config)
+    except LauncherError as error:
+        yield Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
+        return
+    except Exception as error:  # noqa: BLE001 - the operator's file may raise anything; say it in one line
+        yield Finding(good=False, what=f"configuration {path}", hint=f"It stops with {type(error).__name__}: {error}")
+        return
+    enabled = getattr(config.JupyterHub.get("spawner_class"), "launch_settings", None) is not None
+    hint = "Call `launcher.enable(c)` last, after spawner_class is set."
+    yield Finding(good=enabled, what="launcher.enable(c) is the last word on the spawner", hint=hint)
+    server = Path(settings.server_environment)
+    hint = f"Make it: launcher server-environment {server}"
+    yield Finding(good=is_current(server), what="server environment", hint=hint)
+    address = settings.public_url or config.JupyterHub.get("public_url")
+    hint = "Set c.JupyterHub.public_url, so that links and badges do not depend on what a browser claims."
+    yield Finding(good=bool(address), what="public address", hint=hint)
+
+
+def check(*, config: Path | None, state: Path) -> int:
+    """Print one line for each thing looked at; returns 0 when all is there, else 1."""
+    findings = [*machine(), _state(state), *(_configuration(config) if config else ())]
+    for finding in findings:
+        print(finding)  # noqa: T201 - this is a report for a terminal
+    return 0 if all(finding.good for finding in findings) else 1

@@ -1,0 +1,87 @@
+"""The ``launcher`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.errors import LauncherError
+
+DEFAULT_PORT = 8000
+DEFAULT_STATE = Path("~/.local/share/jupyterhub-launcher")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, with every word of its help."""
+    root = argparse.ArgumentParser(prog="launcher", description="Binder as a feature flag on any JupyterHub.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_up(commands.add_parser("up", help="start a hub with the launcher on, on this machine"))
+    check = commands.add_parser("check", help="say what is missing on this machine or in a configuration")
+    check.add_argument("--config", type=Path, metavar="FILE", help="also check this jupyterhub_config.py")
+    check.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state directory to check")
+    server = commands.add_parser("server-environment", help="make or refresh the environment of the Jupyter server")
+    server.add_argument("directory", type=Path, metavar="DIR", help="where; c.Launcher.server_environment names it")
+    commands.add_parser("serve", help="run the service; JupyterHub starts this by itself")
+    return root
+
+
+def _add_up(up: argparse.ArgumentParser) -> None:
+    up.add_argument("directories", nargs="*", type=Path, metavar="DIR", help="local directories to launch as repositories")
+    up.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="N", help="port of the hub; 0 picks a free one")
+    up.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="everything that stays")
+    up.add_argument("--config", type=Path, metavar="FILE", help="a jupyterhub_config.py on top of the defaults")
+    up.add_argument("--runtime", choices=["process"], default="process", help="where builds and sessions run")
+    up.add_argument(
+        "--trust", action="append", default=[], metavar="PATTERN", help="trust these repositories, e.g. 'gh/my-org/*'"
+    )
+    up.add_argument(
+        "--allow-host", action="append", default=[], metavar="HOST:PORT", help="allow http and a private address here"
+    )
+    up.add_argument("--json", action="store_true", help="when ready, print one JSON line with url, user and token")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. Errors are one or two lines on stderr, never a traceback."""
+    arguments = parser().parse_args(argv)
+    try:
+        return _run(arguments)
+    except LauncherError as error:
+        print(f"launcher: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Each command imports what it needs, so that none waits for the others."""
+    if arguments.command == "up":
+        from launcher.up import UpOptions, up
+
+        return up(
+            UpOptions(
+                directories=tuple(arguments.directories),
+                port=arguments.port,
+                state=arguments.state,
+                config=arguments.config,
+                runtime=arguments.runtime,
+                trust=tuple(arguments.trust),
+                allow_hosts=tuple(arguments.allow_host),
+                json=arguments.json,
+            )
+        )
+    if arguments.command == "check":
+        from launcher.check import check
+
+        return check(config=arguments.config, state=arguments.state)
+    if arguments.command == "server-environment":
+        from launcher.server_environment import make_server_environment
+
+        make_server_environment(arguments.directory)
+        return 0
+    from launcher.app import serve
+
+    return serve()

@@ -1,0 +1,37 @@
+"""Where people's files are on this machine: homes and project homes, one directory each and never shared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(?:\.[a-z0-9][a-z0-9_-]{0,62})*")
+_HASHED = re.compile(r".*-[0-9a-f]{32}")
+
+
+def directory_name(name: str) -> str:
+    """A directory name for a user name: itself when that is plain and short, else a readable start and 128 bits of hash.
+
+    Injective: a plain name that looks like a hashed one is hashed too. Never ``.``, ``..``, empty, or with a slash.
+    """
+    if _PLAIN.fullmatch(name) and not _HASHED.fullmatch(name) and len(name) <= 100:  # noqa: PLR2004
+        return name
+    start = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40].strip("-")
+    return f"{start or 'user'}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def make_home(directory: Path, owner: tuple[int, int] | None = None) -> Path:
+    """The home, made with owner-only permissions when it is new. ``owner`` is (uid, gid) when we run as root."""
+    if not directory.is_dir():
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700)
+        if owner is not None:
+            os.chown(directory, *owner)
+    return directory
+
+
+def project_home(projects: Path, user: str, project: str, owner: tuple[int, int] | None = None) -> Path:
+    """The home that sessions of one unknown repository see, for one person."""
+    return make_home(projects / directory_name(user) / project, owner)

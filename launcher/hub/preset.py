@@ -1,0 +1,103 @@
+"""The feature flag: merges the launcher into a JupyterHub configuration without taking anything away."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from dataclasses import replace
+from typing import Any
+
+from traitlets.config import Config
+from traitlets.config.loader import LazyConfigValue
+
+from launcher.config import SETTINGS_VARIABLE, Settings, read_settings
+from launcher.errors import ConfigurationInvalid
+from launcher.hub.redirect import redirect_hook
+from launcher.hub.spawner import launch_spawner, resolve_spawner_class
+from launcher.tickets import new_secret
+
+OAUTH_SCOPES = ("servers!user", "read:users!user", "access:servers!user")
+"""What the launcher may do with a visitor's login: their own servers, their own name and groups. Nothing else."""
+
+
+def enable(c: Config, **options: Any) -> None:
+    """See `launcher.enable`."""
+    for name, value in options.items():
+        c.Launcher[name] = value
+    settings = _completed(c, read_settings(c))
+    _add_service(c, settings)
+    _allow_everyone(c, settings)
+    _set_spawner(c, settings)
+    hub = c.JupyterHub
+    if hub.get("allow_named_servers") is False:
+        raise ConfigurationInvalid(
+            "The launcher starts one named server for each repository, but c.JupyterHub.allow_named_servers is False.",
+            hint="Remove that line; c.JupyterHub.named_server_limit_per_user can still limit their number.",
+        )
+    hub.allow_named_servers = True
+    hook = hub.get("user_redirect_hook")
+    if not getattr(hook, "launcher_hook", False):
+        hub.user_redirect_hook = redirect_hook(settings.service_name, hook)
+
+
+def _completed(c: Config, settings: Settings) -> Settings:
+    """Settings with what only a start of the hub can fill in: port, secret, public address."""
+    public_url = settings.public_url or str(_value(c.JupyterHub, "public_url", "") or "")
+    return replace(
+        settings,
+        port=settings.port or _free_port(),
+        ticket_secret=settings.ticket_secret or new_secret(),
+        public_url=public_url.rstrip("/"),
+    )
+
+
+def _value(section: Config, name: str, default: Any) -> Any:
+    """A configured value, also when it was built by ``append`` or ``update`` on an untouched trait."""
+    value = section.get(name, default)
+    return value.get_value(default) if isinstance(value, LazyConfigValue) else value
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _add_service(c: Config, settings: Settings) -> None:
+    """Put our service into the hub's list, in place of an older entry of ours."""
+    environment = {SETTINGS_VARIABLE: settings.to_json(), "PYTHONUNBUFFERED": "1"}
+    inherited = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "TMPDIR")
+    indexes = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+    crash = tuple(name for name in os.environ if name.startswith("LAUNCHER_CRASH"))
+    environment |= {name: os.environ[name] for name in (*inherited, *indexes, *crash) if name in os.environ}
+    service = {
+        "name": settings.service_name,
+        "url": f"http://127.0.0.1:{settings.port}",
+        "command": [sys.executable, "-m", "launcher", "serve"],
+        "environment": environment,
+        "oauth_client_allowed_scopes": list(OAUTH_SCOPES),
+        "oauth_no_confirm": True,
+        "display": True,
+    }
+    others = [entry for entry in _value(c.JupyterHub, "services", []) if entry.get("name") != settings.service_name]
+    c.JupyterHub.services = [*others, service]
+
+
+def _allow_everyone(c: Config, settings: Settings) -> None:
+    """Let every user reach the service: merged into an existing ``user`` role, because two of them stop the hub."""
+    scope = f"access:services!service={settings.service_name}"
+    roles = [dict(role) for role in _value(c.JupyterHub, "load_roles", [])]
+    user = next((role for role in roles if role.get("name") == "user"), None)
+    if user is None:
+        user = {"name": "user", "description": "Standard user privileges", "scopes": ["self"]}
+        roles.append(user)
+    scopes = list(user.get("scopes", ["self"]))
+    user["scopes"] = scopes if scope in scopes else [*scopes, scope]
+    c.JupyterHub.load_roles = roles
+
+
+def _set_spawner(c: Config, settings: Settings) -> None:
+    """Put the launcher's spawner on top of the one the hub uses."""
+    base = resolve_spawner_class(c.JupyterHub.get("spawner_class"))
+    c.JupyterHub.spawner_class = launch_spawner(base, settings)

@@ -1,0 +1,172 @@
+"""The process runtime's spawner: a Jupyter server in bubblewrap, with its own home and nobody else's files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from jupyterhub.spawner import SimpleLocalProcessSpawner
+from jupyterhub.utils import random_port
+from traitlets import Unicode
+
+from launcher.errors import LauncherError
+from launcher.hub.homes import directory_name, make_home, project_home
+from launcher.hub.session import SOCKET_NAME, describe_session, session_sandbox
+from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
+from launcher.hub.waiting import SessionVoice
+from launcher.models import HomeKind, LaunchPlan
+
+
+class ProcessSpawnerMixin(LaunchSpawnerMixin):
+    """Starts launches, and on request regular sessions, in a sandbox; in front of any LocalProcessSpawner.
+
+    A regular session is the operator's own spawner's business unless ``homes_directory`` is set: then the launcher
+    gives people their homes, and the regular session is our server in the same sandbox.
+    """
+
+    run_directory = Unicode()
+    _progress: asyncio.Queue[str] | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Start the session; returns when it serves. Raises HTTPError with words for the person."""
+        plan = await self.redeem_plan()
+        if plan is None and not self.launch_settings.homes_directory:
+            return await super().start()  # type: ignore[misc,no-any-return]
+        self._progress = asyncio.Queue()
+        try:
+            return await self._start_sandboxed(plan)
+        except LauncherError as error:
+            raise as_http_error(error) from error
+
+    async def _start_sandboxed(self, plan: LaunchPlan | None) -> tuple[str, int]:
+        self.port = self.port or random_port()
+        self.run_directory = tempfile.mkdtemp(prefix="launcher-session-")
+        run = Path(self.run_directory)
+        self._give(run)
+        description = describe_session(self.launch_settings, plan, arguments=self.get_args())
+        (run / "session.json").write_text(json.dumps(description))
+        sandbox = session_sandbox(self.launch_settings, plan, home=self._home(plan), run=run)
+        progress = self._progress or asyncio.Queue()
+        async with SessionVoice(run / SOCKET_NAME, progress.put_nowait) as voice:
+            os.chmod(run / SOCKET_NAME, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
+            self.proc = self._popen(sandbox.argv(description["command"]), plan)
+            self.pid = self.proc.pid
+            await voice.ready(self._exit_of(self.proc.pid), seconds=self.launch_settings.session_start_timeout_seconds)
+        return self.ip or "127.0.0.1", self.port
+
+    def _popen(self, argv: list[str], plan: LaunchPlan | None) -> subprocess.Popen[bytes]:
+        """The process. Secrets travel in its environment, never in its arguments, which everybody can read."""
+        environment = {**self.get_env(), "HOME": "/home/jovyan", "SHELL": "/bin/bash"}
+        environment |= dict(self.launch_settings.session_variables)
+        if plan is not None:
+            environment |= dict(plan.variables)
+        return subprocess.Popen(
+            argv,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=self._preexec(),  # noqa: PLW1509 - LocalProcessSpawner changes the user there
+        )
+
+    def _preexec(self) -> Any:
+        """What the operator's spawner does before exec; a home of ours needs no directory made there."""
+        if isinstance(self, SimpleLocalProcessSpawner):
+            return None
+        return self.make_preexec_fn(self.user.name)
+
+    def _exit_of(self, pid: int) -> asyncio.Future[int]:
+        """A future that has the exit status as soon as the process ends."""
+        loop = asyncio.get_running_loop()
+        exited: asyncio.Future[int] = loop.create_future()
+        descriptor = os.pidfd_open(pid)
+
+        def on_exit() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            if not exited.done():
+                exited.set_result(self.proc.wait())
+
+        loop.add_reader(descriptor, on_exit)
+        return exited
+
+    def _owner(self) -> tuple[int, int] | None:
+        """Who must own the person's files, when sessions run as system users."""
+        if isinstance(self, SimpleLocalProcessSpawner) or os.getuid() != 0:
+            return None
+        entry = pwd.getpwnam(self.user.name)
+        return entry.pw_uid, entry.pw_gid
+
+    def _give(self, path: Path) -> None:
+        if (owner := self._owner()) is not None:
+            os.chown(path, *owner)
+
+    def _home(self, plan: LaunchPlan | None) -> Path:
+        settings = self.launch_settings
+        if plan is not None and plan.home is HomeKind.PROJECT and plan.project is not None:
+            return project_home(settings.state / "projects", self.user.name, plan.project, self._owner())
+        if settings.homes_directory:
+            return make_home(Path(settings.homes_directory) / directory_name(self.user.name), self._owner())
+        return make_home(Path(self.user_env({})["HOME"]), self._owner())
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """What the session says while it starts."""
+        if self._progress is None:
+            async for event in super().progress():  # type: ignore[misc]
+                yield event
+            return
+        steps = 10
+        while True:
+            text = await self._progress.get()
+            steps = min(steps + 10, 90)
+            yield {"progress": steps, "message": text}
+
+    async def _signal(self, sig: int) -> bool:
+        """Signal the server itself, not the sandbox around it: bubblewrap ends when the server has ended.
+
+        SIGKILL goes to the sandbox's first process: the kernel then ends everything inside.
+        """
+        if sig == 0 or not self.run_directory:
+            return await super()._signal(sig)  # type: ignore[misc,no-any-return]
+        try:
+            inside = psutil.Process(self.pid).children(recursive=True)[:2]
+        except psutil.NoSuchProcess:
+            return False
+        if sig == signal.SIGKILL or len(inside) < 2:  # noqa: PLR2004
+            targets = [*(process.pid for process in inside[:1]), self.pid]
+        else:
+            targets = [inside[1].pid]
+        for pid in targets:
+            try:
+                os.kill(pid, sig)
+            except ProcessLookupError:
+                return False
+        return True
+
+    def get_state(self) -> dict[str, Any]:
+        """What a restarted hub must know of a running session."""
+        state: dict[str, Any] = super().get_state()  # type: ignore[misc]
+        if self.run_directory:
+            state["run_directory"] = self.run_directory
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `get_state`."""
+        super().load_state(state)  # type: ignore[misc]
+        self.run_directory = str(state.get("run_directory", ""))
+
+    def clear_state(self) -> None:
+        """Forget a session that has ended, and remove its run directory."""
+        super().clear_state()  # type: ignore[misc]
+        if self.run_directory:
+            shutil.rmtree(self.run_directory, ignore_errors=True)
+            self.run_directory = ""

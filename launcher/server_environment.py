@@ -1,0 +1,61 @@
+"""The server environment: the one prebuilt environment whose Jupyter server every session runs.
+
+It is ours: JupyterLab, Notebook 7, nbgitpuller and the single-user server of the hub's own JupyterHub version.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from launcher.errors import ConfigurationInvalid
+
+STAMP = "launcher-server-environment.txt"
+REQUIREMENTS = ("jupyterlab>=4.4", "notebook>=7.4", "nbgitpuller>=1.3", "ipykernel>=6.30", "ipywidgets>=8.1", "pip")
+# jsonschema asks for it under its "format" extra, no Jupyter schema uses it, and importing it takes longer than the
+# rest of a server's start together (jupyter_server issue 1559).
+LEFT_OUT = ("rfc3987-syntax",)
+
+
+def requirements() -> tuple[str, ...]:
+    """What goes in: the single-user server must be of the hub's version."""
+    return (*REQUIREMENTS, f"jupyterhub=={importlib.metadata.version('jupyterhub')}")
+
+
+def is_current(directory: Path) -> bool:
+    """Whether the directory holds a server environment made by this version for this hub."""
+    stamp = directory / STAMP
+    return stamp.is_file() and stamp.read_text() == _stamp() and (directory / "bin" / "python").exists()
+
+
+def _stamp() -> str:
+    return "\n".join((sys.version, *requirements(), *LEFT_OUT)) + "\n"
+
+
+def make_server_environment(directory: Path) -> None:
+    """Make the environment, or leave it when it is current. Raises ConfigurationInvalid when it cannot be made."""
+    directory = directory.expanduser().absolute()
+    if is_current(directory):
+        return
+    uv = find_uv_bin()
+    python = str(directory / "bin" / "python")
+    steps = (
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)],
+        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *requirements()],
+        [uv, "pip", "uninstall", "--quiet", "--python", python, *LEFT_OUT],
+    )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    for step in steps:
+        done = subprocess.run(step, check=False, env=environment, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise ConfigurationInvalid(
+                "The server environment could not be made; what uv said is above.",
+                hint="Check that this machine reaches a Python package index, then start again.",
+            )
+    (directory / STAMP).write_text(_stamp())

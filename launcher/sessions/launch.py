@@ -1,0 +1,279 @@
+"""A launch, from a click to a running session, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from launcher.builders.base import Builder
+from launcher.builds import BuildQueue
+from launcher.environments import detect, environment_key
+from launcher.errors import BuildFailed, ConfirmationRequired, LauncherError, SessionStartFailed
+from launcher.models import (
+    BuildId,
+    BuiltEnvironment,
+    EnvironmentKey,
+    HomeKind,
+    LaunchPlan,
+    Recipe,
+    Repository,
+    Resolved,
+    ServerName,
+    Snapshot,
+    Trust,
+)
+from launcher.policy.trust import TrustPolicy, home_for
+from launcher.sessions.base import LaunchEvent, LaunchRequest
+from launcher.sessions.hub import HubClient, Server
+from launcher.sessions.names import project_name, server_name
+from launcher.sessions.tasks import Say
+from launcher.sources import RepositorySources
+from launcher.sources.tree import GitTree
+from launcher.store import Store
+from launcher.tickets import TicketSigner
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class LaunchParts:
+    """Everything a launch works with."""
+
+    sources: RepositorySources
+    builder: Builder
+    builds: BuildQueue
+    store: Store
+    policy: TrustPolicy
+    signer: TicketSigner
+    hub_api_url: str
+
+    def hub(self, token: str) -> HubClient:
+        """The Hub's API for one visitor."""
+        return HubClient(self.hub_api_url, token)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Where a launch ended: the facts of the ready event that are the same for every listener.
+
+    url: path of the session on the hub, ends with a slash; None for a build-only launch.
+    """
+
+    url: str | None
+    server_name: ServerName
+    image: str
+    repository: Repository
+    ref_url: str
+    persistent_spec: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A resolved spec with its files read."""
+
+    snapshot: Snapshot
+    recipe: Recipe
+    key: EnvironmentKey
+
+
+async def read_recipe(parts: LaunchParts, resolved: Resolved) -> Prepared:
+    """Fetch a resolved ref, read its recipe and refuse what the builder cannot do."""
+    snapshot = await parts.sources.fetch(resolved)
+    recipe = detect(await GitTree.load(snapshot.cache, snapshot.commit))
+    parts.builder.check(recipe)
+    return Prepared(snapshot, recipe, environment_key(recipe, parts.builder.fingerprint))
+
+
+def trust_of(parts: LaunchParts, request: LaunchRequest, repository: Repository) -> Trust:
+    """The trust tier of this request; remembers the repository when the person asks for that.
+
+    Raises RepositoryNotAllowed, and ConfirmationRequired for an unknown repository nobody said yes to.
+    """
+    parts.policy.check(repository)
+    if request.trust and request.confirmed:
+        parts.store.trust_repository(request.person.name, repository.id)
+    mine = parts.store.is_mine(request.person.name, repository.id)
+    trust = parts.policy.trust(repository, mine=mine)
+    if trust is Trust.UNKNOWN and not request.confirmed:
+        raise ConfirmationRequired(
+            f"{repository.display_name} is not a repository this hub knows to be safe.",
+            hint="Open its launch page, read what it will get, and say yes there.",
+        )
+    return trust
+
+
+class Launch:
+    """One launch of one person. `run` says events and leaves the result in ``outcome``."""
+
+    def __init__(self, parts: LaunchParts, request: LaunchRequest) -> None:
+        self._parts = parts
+        self._request = request
+        self._hub = parts.hub(request.hub_token)
+        self._user = request.person.name
+        self.outcome: Ready | None = None
+
+    async def run(self, say: Say) -> None:
+        """Go all the way, or raise a LauncherError."""
+        repository = self._parts.sources.repository(self._request.spec)
+        trust = trust_of(self._parts, self._request, repository)
+        name = server_name(repository)
+        home = home_for(trust)
+        resolving = asyncio.create_task(self._parts.sources.resolve(self._request.spec))
+        try:
+            running = None if self._request.build_only else await self._running(name, home, say)
+            if running is not None:
+                self.outcome = self._running_outcome(running, repository, say)
+                return
+            resolved = await resolving
+        finally:
+            resolving.cancel()
+            await asyncio.gather(resolving, return_exceptions=True)
+        prepared = await read_recipe(self._parts, resolved)
+        environment = await self._environment(prepared, say)
+        if self._request.build_only:
+            self.outcome = self._outcome(None, name, environment, resolved)
+            return
+        url = await self._start(name, home, environment, prepared, say)
+        self.outcome = self._outcome(url, name, environment, resolved)
+
+    async def _running(self, name: ServerName, home: HomeKind, say: Say) -> Server | None:
+        """My running session of the repository, unless it must start again because it may see another home now."""
+        server = await self._hub.server(self._user, name)
+        if server is None:
+            return None
+        row = self._parts.store.session(self._user, name)
+        if row is not None and HomeKind(row.home) is home:
+            if server.pending:
+                await self._follow(name, say)
+            return await self._hub.server(self._user, name)
+        say(LaunchEvent("waiting", "Stopping the session that has another home...\n"))
+        await self._hub.stop(self._user, name)
+        return None
+
+    def _running_outcome(self, server: Server, repository: Repository, say: Say) -> Ready:
+        row = self._parts.store.session(self._user, ServerName(server.name))
+        if row is None:
+            raise SessionStartFailed("The running session is not one of the launcher's.", hint="Stop it and try again.")
+        image = row.environment_key
+        say(LaunchEvent("built", "Your session of this repository is running...\n", {"imageName": image}))
+        return Ready(server.url, ServerName(server.name), image, repository, row.ref_url, row.persistent_spec)
+
+    def _outcome(
+        self, url: str | None, name: ServerName, environment: BuiltEnvironment, resolved: Resolved
+    ) -> Ready:
+        return Ready(
+            url, name, environment.reference, resolved.repository, resolved.ref_url, resolved.persistent_spec
+        )
+
+    async def _environment(self, prepared: Prepared, say: Say | Any) -> BuiltEnvironment:
+        """The environment: known and ready, or built now while listeners read the build's log."""
+        found = await self._parts.builds.ensure(
+            key=prepared.key,
+            recipe=prepared.recipe,
+            snapshot=prepared.snapshot,
+            asked_by=self._user,
+        )
+        if isinstance(found, BuiltEnvironment):
+            message = "Found built image, launching...\n"
+        else:
+            say(found.id)
+            row = await self._parts.builds.wait(found.id)
+            found = self._built(row)
+            message = "Built image, launching...\n"
+        say(LaunchEvent("built", message, {"imageName": found.reference}))
+        return found
+
+    def _built(self, row: Any) -> BuiltEnvironment:
+        environment = self._parts.store.environment(row.environment_key)
+        if row.error is not None:
+            raise row.error
+        if environment is None or environment.built is None:
+            raise BuildFailed("The build left no environment.", hint="Open the launch link again to build it anew.")
+        return environment.built
+
+    async def _start(
+        self, name: ServerName, home: HomeKind, environment: BuiltEnvironment, prepared: Prepared, say: Say
+    ) -> str:
+        """Start the session with a ticket; returns its URL path."""
+        say(LaunchEvent("launching", "Launching server...\n"))
+        plan = self._plan(name, home, environment, prepared)
+        token, ticket = self._parts.signer.sign(self._user, name)
+        self._parts.store.issue_ticket(ticket, plan)
+        resolved = prepared.snapshot.resolved
+        self._parts.store.save_session(self._user, name, resolved=resolved, key=prepared.key, home=home)
+        starting = asyncio.create_task(self._hub.start(self._user, name, {"ticket": token}))
+        await starting
+        await self._follow(name, say)
+        server = await self._hub.server(self._user, name)
+        if server is None or not server.ready:
+            raise SessionStartFailed("The session ended while it was starting.", hint="Open the launch link again.")
+        return server.url
+
+    async def _follow(self, name: ServerName, say: Say) -> None:
+        """Pass on the Hub's progress messages until the server is ready. Raises SessionStartFailed."""
+        async for event in self._hub.progress(self._user, name):
+            message = str(event.get("message", "")).strip()
+            if event.get("failed"):
+                raise SessionStartFailed(
+                    message.removeprefix("Spawn failed: ") or "JupyterHub could not start the session.",
+                    hint="Open the launch link again; if it happens again, tell the people who run this hub.",
+                )
+            if message:
+                say(LaunchEvent("launching", message + "\n"))
+
+    def _plan(
+        self, name: ServerName, home: HomeKind, environment: BuiltEnvironment, prepared: Prepared
+    ) -> LaunchPlan:
+        resolved = prepared.snapshot.resolved
+        repository = resolved.repository
+        branch = (resolved.ref_name or "").removeprefix("refs/heads/") if resolved.ref_name else ""
+        return LaunchPlan(
+            user=self._user,
+            server_name=name,
+            environment=environment.reference,
+            mode=environment.mode,
+            home=home,
+            project=project_name(repository) if home is HomeKind.PROJECT else None,
+            content={
+                "cache": str(prepared.snapshot.cache),
+                "commit": prepared.snapshot.commit,
+                "branch": "" if branch.startswith("refs/") else branch,
+                "identity": repository.id,
+                "url": repository.url,
+                "name": repository.name,
+            },
+            start=prepared.recipe.start,
+            variables=self._variables(resolved),
+        )
+
+    def _variables(self, resolved: Resolved) -> dict[str, str]:
+        """The variables that repositories written for BinderHub read."""
+        return {
+            "BINDER_REPO_URL": resolved.repository.url,
+            "BINDER_REF_URL": resolved.ref_url,
+            "BINDER_LAUNCH_HOST": self._request.launch_host,
+            "BINDER_REQUEST": f"v2/{resolved.spec.path}",
+            "BINDER_PERSISTENT_REQUEST": f"v2/{resolved.persistent_spec}",
+            "BINDER_CLIENT_IP": self._request.client_ip,
+        }
+
+
+def failure(error: BaseException, error_id: str) -> LaunchEvent:
+    """The failed event of an error; what is not for people goes to the log under ``error_id``."""
+    if isinstance(error, LauncherError):
+        data: dict[str, Any] = {"code": error.code, "hint": error.hint, "status_code": error.http_status}
+        if error.retry_after is not None:
+            data["retry_after"] = error.retry_after
+        return LaunchEvent("failed", error.message + "\n", data)
+    log.error("launch.failed", error_id=error_id, exc_info=error)
+    hint = f"Tell the people who run this hub, with the number {error_id}."
+    data = {"code": "internal_error", "hint": hint, "status_code": 500}
+    return LaunchEvent("failed", "Something went wrong inside the launcher.\n", data)
+
+
+def build_marker(item: object) -> BuildId | None:
+    """The build to listen to, when a launch says that it waits for one."""
+    return item if not isinstance(item, LaunchEvent) and isinstance(item, str) else None

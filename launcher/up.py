@@ -1,0 +1,228 @@
+"""``launcher up``: a JupyterHub with the launcher on, on this machine, from nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import quote
+
+from launcher.check import require_machine
+from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
+from launcher.hub.embedded import UP_VARIABLE
+from launcher.hub.link_login import LOGIN_PATH
+from launcher.server_environment import is_current, make_server_environment
+
+USER = "admin"
+EXAMPLE = Path(__file__).parent / "examples" / "first-click"
+_START_SECONDS = 120
+_STOP_SECONDS = 30
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """The command line of ``launcher up``."""
+
+    directories: tuple[Path, ...]
+    port: int
+    state: Path
+    config: Path | None
+    runtime: str
+    trust: tuple[str, ...]
+    allow_hosts: tuple[str, ...]
+    json: bool
+
+
+def up(options: UpOptions) -> int:
+    """Start the hub, say when it is ready, wait for Ctrl-C, stop every child. Returns the exit status.
+
+    Raises OperatorError when something is missing or the port is taken; nothing runs then.
+    """
+    require_machine()
+    state = _prepare_state(options.state)
+    server = Path(os.environ.get("LAUNCHER_SERVER_ENVIRONMENT") or state / "server-environment")
+    if not is_current(server):
+        _say("Making the server environment (once)…")
+        make_server_environment(server)
+    port = _port(options.port)
+    facts = _facts(options, state, server, port)
+    process = _start_hub(facts, state)
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: (stopped.append(received), _ask_to_stop(process))[0])
+    try:
+        _wait_until_ready(process, facts["service_url"])
+        _announce(options, facts)
+        process.wait()
+    finally:
+        _stop(process)
+    return 0 if stopped else 1
+
+
+def _say(text: str, stream: TextIO = sys.stderr) -> None:
+    print(text, file=stream, flush=True)
+
+
+def _prepare_state(directory: Path) -> Path:
+    """The state directory, made when new. Raises StateUnusable when we cannot write there."""
+    state = directory.expanduser().absolute()
+    try:
+        (state / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = state / ".writable"
+        probe.write_bytes(b"1")
+        probe.unlink()
+    except OSError as error:
+        raise StateUnusable(
+            f"The state directory {directory} cannot be written: {error.strerror}.",
+            hint="Choose another one with --state, or free some space.",
+        ) from error
+    return state
+
+
+def _secret(state: Path, name: str) -> str:
+    """A secret that is the same at every start, readable by us alone."""
+    path = state / "secrets" / name
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path.read_text().strip()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _port(wanted: int) -> int:
+    """The hub's port. Raises ConfigurationInvalid when it is taken or not a port."""
+    if wanted == 0:
+        return _free_port()
+    try:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", wanted))
+    except (OSError, OverflowError) as error:
+        raise ConfigurationInvalid(
+            f"Port {wanted} cannot be used.", hint="Choose another with --port, or --port 0 for a free one."
+        ) from error
+    return wanted
+
+
+def _directories(options: UpOptions) -> list[str]:
+    """The local repositories: the example and what the command line names, absolute."""
+    found = [str(EXAMPLE)]
+    for directory in options.directories:
+        if not directory.is_dir():
+            raise ConfigurationInvalid(f"{directory} is not a directory.", hint="Name a directory with a repository in it.")
+        found.append(str(directory.resolve()))
+    return found
+
+
+def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str, object]:
+    """All that the hub's configuration file must know, as JSON values."""
+    if options.config is not None and not options.config.is_file():
+        raise ConfigurationInvalid(f"{options.config} is not a file.", hint="Give --config a jupyterhub_config.py.")
+    url = f"http://127.0.0.1:{port}"
+    return {
+        "state": str(state),
+        "bind_url": url,
+        "public_url": url,
+        "hub_port": _free_port(),
+        "proxy_api_port": _free_port(),
+        "proxy_command": [shutil.which("configurable-http-proxy")],
+        "user": USER,
+        "login_key": _secret(state, "login-key"),
+        "api_token": _secret(state, "api-token"),
+        "config": str(options.config.resolve()) if options.config else "",
+        "service_url": f"{url}/services/binder/",
+        "launcher": {
+            "runtime": options.runtime,
+            "state_directory": str(state),
+            "server_environment": str(server),
+            "homes_directory": str(state / "homes"),
+            "trusted_repositories": ["local/*", *options.trust],
+            "allow_hosts": list(options.allow_hosts),
+            "local_directories": _directories(options),
+        },
+    }
+
+
+def _die_with_parent() -> None:
+    """In the child: be told to stop when `launcher up` is gone, however it went."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def _start_hub(facts: dict[str, object], state: Path) -> subprocess.Popen[bytes]:
+    from launcher.hub import embedded
+
+    command = [sys.executable, "-m", "jupyterhub", "--config", embedded.__file__]
+    environment = {**os.environ, UP_VARIABLE: json.dumps(facts), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command,
+        cwd=state,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        start_new_session=True,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread at this point
+    )
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], service_url: object) -> None:
+    """Wait for hub, proxy and launcher together. Raises OperatorError when the hub ends or takes too long."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise OperatorError("The hub ended while it was starting.", hint="Its own words are above.")
+        try:
+            with urllib.request.urlopen(f"{service_url}health", timeout=5) as answer:  # noqa: S310 - our own loopback
+                if answer.status == 200:  # noqa: PLR2004
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise OperatorError(f"The hub was not ready after {_START_SECONDS} seconds.", hint="Its own words are above.")
+
+
+def _announce(options: UpOptions, facts: dict[str, object]) -> None:
+    """Tell people, or scripts, how to come in."""
+    url, user = facts["public_url"], facts["user"]
+    if options.json:
+        _say(json.dumps({"url": url, "user": user, "token": facts["api_token"]}), sys.stdout)
+    login = f"{url}/hub/{LOGIN_PATH}?key={facts['login_key']}"
+    _say(f"\nThe hub is ready. Log in as {user} with this link:\n\n  {login}\n")
+    launcher = facts["launcher"]
+    directories = launcher["local_directories"] if isinstance(launcher, dict) else []
+    for directory in directories:
+        spec = f"local/{quote(str(directory), safe='')}/worktree"
+        _say(f"  Launch {Path(directory).name}: {facts['service_url']}v2/{spec}")
+    _say("\nCtrl-C stops everything; files and environments stay.")
+
+
+def _ask_to_stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the hub, which stops proxy, service and sessions; what does not listen is killed with its group."""
+    _ask_to_stop(process)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
