@@ -1,0 +1,1 @@
+"""The process runtime's builder: a virtual environment made by uv inside a bubblewrap sandbox."""

@@ -1,0 +1,173 @@
+"""One build, from an empty directory to a published environment."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+
+from launcher.builders.base import BuildLog
+from launcher.builders.process import harvest
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.egress import running
+from launcher.builders.process.lock import Lock
+from launcher.builders.process.resolve import NEEDS_BUILD, Resolver
+from launcher.builders.process.sandbox import ENVIRONMENT, REPOSITORY
+from launcher.builders.process.steps import Steps
+from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
+from launcher.builders.process.workspace import EXCHANGE, FINISH, SNAPSHOT, UV, Workspace
+from launcher.models import BuildRequest, BuiltEnvironment, Recipe, SessionMode
+
+_PYTHON = f"{ENVIRONMENT}/bin/python"
+
+
+class Build:
+    """Makes the environment of one request. Whoever calls `run` removes the workspace afterwards."""
+
+    def __init__(
+        self,
+        request: BuildRequest,
+        log: BuildLog,
+        config: ProcessBuilderConfig,
+        workspace: Workspace,
+        store: EnvironmentStore,
+        publishing: Mapping[str, asyncio.Lock],
+        fingerprint: str,
+    ) -> None:
+        self._request = request
+        self._recipe: Recipe = request.recipe
+        self._log = log
+        self._config = config
+        self._workspace = workspace
+        self._store = store
+        self._publishing = publishing
+        self._fingerprint = fingerprint
+        self._steps = Steps(workspace, request.recipe, log, config)
+        self._editable = False
+
+    async def run(self) -> BuiltEnvironment:
+        """The environment, made or found. Raises what `Builder.build` promises."""
+        await asyncio.to_thread(self._workspace.create)
+        async with running(self._config.egress_policy, self._workspace.directory("egress")):
+            self._log.stage("fetching")
+            self._log.write(f"Environment files: {self._recipe.summary}\n")
+            self._log.write(f"Python {self._workspace.interpreter.version}\n")
+            await self._check_out()
+            self._log.stage("building")
+            lock, mode = await Resolver(self._steps).resolve()
+            self._log.write(f"{len(lock.packages)} packages resolved\n")
+            reference = self._reference(lock, mode)
+            async with self._publishing[reference]:  # a second build of the same lock waits and then reuses
+                found = await asyncio.to_thread(self._store.built, reference)
+                if found is not None:
+                    self._log.write("An environment with exactly these packages exists and is used.\n")
+                    return found
+                await self._fill(lock)
+                self._log.stage("pushing")
+                return await self._publish(reference, lock, mode)
+
+    def _runs_foreign_code(self, lock: Lock) -> bool:
+        """Whether code of others will run with the environment writable."""
+        recipe = self._recipe
+        return bool(lock.local or lock.version_control or recipe.installs_project or recipe.post_build)
+
+    def _reference(self, lock: Lock, mode: SessionMode) -> str:
+        """The name of the environment: equal for equal contents.
+
+        What depends on the repository's files beyond the lock has the key of the whole recipe in it.
+        """
+        interpreter = self._workspace.interpreter
+        parts = [self._fingerprint, lock.digest, mode.value, str(interpreter.version), str(interpreter.executable)]
+        if lock.local or self._recipe.installs_project or self._recipe.post_build:
+            parts.append(self._request.key)
+        return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
+
+    async def _check_out(self) -> None:
+        """The repository's files as far as the recipe can reach them; links become plain files."""
+        git = "git --git-dir=$0 --work-tree=. -c safe.directory=* -c core.symlinks=false -c core.bare=false"
+        if self._recipe.tree is None:
+            paths = self._workspace.write("paths", "".join(f"{path}\0" for path in self._recipe.files))
+            fill = f"{git} checkout-index --force --stdin -z < {paths}"
+        else:
+            fill = f"{git} checkout-index --force --all"
+        script = f"set -e; export GIT_INDEX_FILE=/tmp/index; {git} read-tree $1; {fill}; rm -f /tmp/index"
+        command = ["/bin/sh", "-c", script, SNAPSHOT, self._request.snapshot.commit]
+        await self._steps.run("Reading the repository's files", self._workspace.clean(), command)
+
+    async def _fill(self, lock: Lock) -> None:
+        """Install everything into the virtualenv."""
+        foreign = self._runs_foreign_code(lock)
+        await self._install_locked(lock, foreign=foreign)
+        for package in (*lock.version_control, *lock.local):
+            source = f"{EXCHANGE}/" + self._write_requirement(package.line)
+            await self._install("Installing " + (package.name or "a local package"), ["-r", source])
+        if self._recipe.installs_project and not lock.local:
+            await self._install_project()
+        kernel = [str(self._workspace.interpreter.executable), "-I", "-S", FINISH, ENVIRONMENT]
+        sandbox = self._workspace.foreign() if foreign else self._workspace.clean()
+        await self._steps.run("Writing the kernel's description", sandbox, kernel)
+        if self._recipe.post_build:
+            await self._post_build(self._recipe.post_build)
+        check = [_PYTHON, "-c", "import ipykernel_launcher"]
+        await self._steps.run("Starting the kernel's package", self._workspace.checking(), check)
+
+    def _write_requirement(self, line: str) -> str:
+        self._workspace.write("requirement.txt", f"{line}\n")
+        return "requirement.txt"
+
+    async def _install_locked(self, lock: Lock, *, foreign: bool) -> None:
+        """The packages that hashes vouch for: wheels only and linked when nobody can write through the links."""
+        source = self._workspace.write("install.txt", lock.hashed)
+        link_mode = {"UV_LINK_MODE": "copy" if foreign else "hardlink"}
+        clean = self._workspace.clean(link_mode)
+        await self._make_venv()
+        command = [UV, "pip", "install", "--no-deps", "--require-hashes", "--python", _PYTHON, "-r", source]
+        outcome = await self._steps.attempt(clean, [*command, "--no-build"])
+        if outcome.status and NEEDS_BUILD.search(outcome.tail):
+            await self._make_venv()  # nothing linked to the shared cache may be there when foreign code runs
+            outcome = await self._steps.attempt(self._workspace.foreign(), command)
+        if outcome.status:
+            raise self._steps.failure("Installing the packages", outcome)
+
+    async def _make_venv(self) -> None:
+        python = str(self._workspace.interpreter.executable)
+        command = [UV, "venv", "--quiet", "--clear", "--no-project", "--python", python, ENVIRONMENT]
+        await self._steps.run("Making the virtual environment", self._workspace.clean(), command)
+
+    async def _install(self, what: str, arguments: list[str]) -> None:
+        command = [UV, "pip", "install", "--no-deps", "--python", _PYTHON, *arguments]
+        await self._steps.run(what, self._workspace.foreign(), command)
+
+    async def _install_project(self) -> None:
+        """The repository itself: editable when asked for, unless that leaves compiled files in its tree."""
+        if self._recipe.editable:
+            await self._install("Installing the repository's package", ["-e", REPOSITORY])
+            self._editable = not harvest.has_compiled(self._workspace.directory("repository"))
+        if not self._editable:
+            await self._install("Installing the repository's package", ["--reinstall", REPOSITORY])
+
+    async def _post_build(self, path: str) -> None:
+        repository, home = self._workspace.directory("repository"), self._workspace.directory("home")
+        before = {place: await asyncio.to_thread(harvest.files, place) for place in (repository, home)}
+        script = ["/bin/bash", "-c", 'chmod +x "$0" && exec "$0"', f"{REPOSITORY}/{path}"]
+        self._log.write(f"Running {path}\n")
+        await self._steps.run(path, self._workspace.foreign(), script)
+        for place in (repository, home):
+            target = self._workspace.staging / "postbuild" / place.name
+            await asyncio.to_thread(harvest.move_new, place, before[place], target)
+
+    async def _publish(self, reference: str, lock: Lock, mode: SessionMode) -> BuiltEnvironment:
+        if self._runs_foreign_code(lock):
+            await asyncio.to_thread(harvest.drop_privileges, self._workspace.staging)
+        interpreter = self._workspace.interpreter
+        meta = EnvironmentMeta(
+            mode=mode.value,
+            python=str(interpreter.version),
+            interpreter=str(interpreter.executable),
+            binds=tuple(map(str, interpreter.binds)),
+            lock=lock.digest,
+            packages=harvest.packages(self._workspace.venv),
+            editable=self._editable,
+            size_bytes=0,
+        )
+        return await asyncio.to_thread(self._store.publish, reference, self._workspace.staging, meta, lock.text)

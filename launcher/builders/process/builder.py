@@ -1,0 +1,106 @@
+"""`ProcessBuilder`: environments as virtualenvs, for launchers on one machine without a container engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import defaultdict
+
+from launcher.builders.base import BuildLog
+from launcher.builders.process import interpreters
+from launcher.builders.process.build import Build
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.interpreters import Interpreter
+from launcher.builders.process.runner import kill_build
+from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
+from launcher.builders.process.workspace import Workspace, remove_build
+from launcher.errors import BuildLimitExceeded, PythonUnavailable, RecipeUnsupported
+from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, RecipeKind
+
+_FORMAT = 1  # of an environment on disk; a new one makes new environments
+_UNSUPPORTED = frozenset({RecipeKind.CONDA, RecipeKind.R, RecipeKind.JULIA, RecipeKind.NIX, RecipeKind.DOCKERFILE})
+_BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class ProcessBuilder:
+    """Makes environments with uv in a bubblewrap sandbox; see `launcher.builders.base.Builder` for the promises."""
+
+    def __init__(self, config: ProcessBuilderConfig) -> None:
+        self._config = config
+        self._store = EnvironmentStore(config.store)
+        self._interpreters: list[Interpreter] = []
+        self._publishing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        base = [str(_FORMAT), *config.kernel_requirements, *config.full_requirements]
+        base += [config.index_url or "", *config.extra_index_urls]
+        digest = hashlib.sha256("\0".join(base).encode()).hexdigest()[:16]
+        self.fingerprint = f"process-{_FORMAT}-{digest}"
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse what a virtualenv cannot be. Raises RecipeUnsupported, PythonUnavailable."""
+        if recipe.apt is not None:
+            raise _unsupported(recipe.apt, "system packages")
+        if recipe.kind in _UNSUPPORTED:
+            raise _unsupported(recipe.main or recipe.kind.value, f"{recipe.kind.value} environments")
+        self._choose(recipe)
+
+    async def build(self, request: BuildRequest, log: BuildLog) -> BuiltEnvironment:
+        """Make the environment, or find that an equal one is there."""
+        if not _BUILD_ID.fullmatch(request.build_id):
+            raise ValueError("a build id must be usable as a file name")
+        await asyncio.to_thread(self.check, request.recipe)
+        interpreter = self._choose(request.recipe)
+        await self.reap(request.build_id)
+        workspace = Workspace(self._config, request.build_id, interpreter, request.snapshot.cache)
+        build = Build(request, log, self._config, workspace, self._store, self._publishing, self.fingerprint)
+        try:
+            async with asyncio.timeout(self._config.limits.seconds):
+                return await build.run()
+        except TimeoutError:
+            raise BuildLimitExceeded(
+                f"The build took longer than {self._config.limits.seconds:g} seconds.",
+                hint="The operator can raise the limits of builds.",
+            ) from None
+        finally:
+            await asyncio.shield(asyncio.create_task(self.reap(request.build_id)))
+
+    async def reap(self, build_id: BuildId) -> None:
+        """End and remove whatever a build left behind, in this process or in one before."""
+        if _BUILD_ID.fullmatch(build_id):
+            await asyncio.to_thread(kill_build, build_id)
+            await asyncio.to_thread(remove_build, self._config, build_id)
+
+    async def exists(self, reference: str) -> bool:
+        """Whether the environment is complete and its Python still on this machine."""
+        return await asyncio.to_thread(self._store.built, reference) is not None
+
+    async def remove(self, reference: str) -> None:
+        """Delete an environment."""
+        await asyncio.to_thread(self._store.remove, reference)
+
+    async def references(self) -> frozenset[str]:
+        """Every environment on disk."""
+        await asyncio.to_thread(self._store.sweep)
+        return await asyncio.to_thread(self._store.references)
+
+    def meta(self, reference: str) -> EnvironmentMeta | None:
+        """What a session spawner must know of an environment, or None when it is not there."""
+        return self._store.meta(reference)
+
+    def _choose(self, recipe: Recipe) -> Interpreter:
+        """The interpreter of a recipe; looks for others only when the launcher's own does not fit."""
+        if not self._interpreters:
+            own = interpreters.own()
+            self._interpreters = [own] if own else interpreters.installed(self._config.pythons)
+        try:
+            return interpreters.choose(recipe.python, self._interpreters)
+        except PythonUnavailable:
+            self._interpreters = interpreters.installed(self._config.pythons)
+            return interpreters.choose(recipe.python, self._interpreters)
+
+
+def _unsupported(file: str, what: str) -> RecipeUnsupported:
+    return RecipeUnsupported(
+        f"{file} asks for {what}, which the process runtime cannot provide.",
+        hint="The container runtime can do it; this launcher's operator would have to turn it on.",
+    )

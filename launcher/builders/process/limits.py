@@ -1,0 +1,142 @@
+"""How much one build may use, and the watcher that ends a build that uses more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from launcher.errors import BuildLimitExceeded
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+_INTERVAL = 0.2
+_DISK_EVERY = 10  # samples: walking a big environment takes as long as many looks at /proc
+
+
+@dataclass(frozen=True)
+class BuildLimits:
+    """What one build may use; None is no limit. Seconds and bytes.
+
+    seconds: the whole build. idle_seconds: without a word of output. memory_bytes: resident memory of all its
+    processes together. processes: at the same time. disk_bytes: everything it writes. file_bytes: one file.
+    open_files: descriptors of one process.
+    """
+
+    seconds: float | None = 3600
+    idle_seconds: float | None = 900
+    memory_bytes: int | None = 4 * GIB
+    processes: int | None = 512
+    disk_bytes: int | None = 10 * GIB
+    file_bytes: int | None = 5 * GIB
+    open_files: int | None = 4096
+
+    @property
+    def resource_limits(self) -> str:
+        """The limits the kernel enforces per process, in the words of ``bridge.py``.
+
+        They are the backstop for what happens between two looks of the watcher. The address space is generous:
+        programs reserve far more than they use.
+        """
+        words = ["core=0"]
+        if self.processes is not None:
+            words.append(f"nproc={self.processes}")
+        if self.file_bytes is not None:
+            words.append(f"fsize={self.file_bytes}")
+        if self.open_files is not None:
+            words.append(f"nofile={self.open_files}")
+        if self.memory_bytes is not None:
+            words.append(f"as={self.memory_bytes * 2 + 4 * GIB}")
+        return ",".join(words)
+
+
+def readable(value: int) -> str:
+    """``4 GiB``, ``512 MiB``: a number of bytes for a person."""
+    return f"{value / GIB:g} GiB" if value >= GIB else f"{value / MIB:g} MiB"
+
+
+class Watcher:
+    """Looks at a process tree and directories until they exceed the limits.
+
+    ``process_id`` is the outermost process of the sandbox; ``directories`` are what the build can write to.
+    """
+
+    def __init__(self, limits: BuildLimits, directories: tuple[Path, ...]) -> None:
+        self._limits = limits
+        self._directories = directories
+
+    async def watch(self, process_id: int) -> None:
+        """Return when the process has ended. Raises BuildLimitExceeded naming the limit and its value."""
+        try:
+            root = psutil.Process(process_id)
+        except psutil.NoSuchProcess:
+            return
+        sample = 0
+        while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
+            self._check_processes(root)
+            if sample % _DISK_EVERY == 0:
+                await self.check_disk()
+            sample += 1
+            await asyncio.sleep(_INTERVAL)
+
+    def _check_processes(self, root: psutil.Process) -> None:
+        processes = root.children(recursive=True)
+        limit = self._limits.processes
+        if limit is not None and len(processes) > limit:
+            raise BuildLimitExceeded(f"The build ran more than {limit} processes at once.", hint=_HINT)
+        if self._limits.memory_bytes is not None and sum(map(_resident, processes)) > self._limits.memory_bytes:
+            raise BuildLimitExceeded(
+                f"The build used more than {readable(self._limits.memory_bytes)} of memory.", hint=_HINT
+            )
+
+    async def check_disk(self) -> None:
+        """One look at the directories. Raises BuildLimitExceeded."""
+        limit = self._limits.disk_bytes
+        if limit is None:
+            return
+        used = await asyncio.to_thread(lambda: sum(map(disk_usage, self._directories)))
+        if used > limit:
+            raise BuildLimitExceeded(f"The build wrote more than {readable(limit)} to disk.", hint=_HINT)
+
+
+_HINT = "The operator can raise the limits of builds."
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it ended between two looks
+        return 0
+
+
+def disk_usage(directory: Path) -> int:
+    """Bytes that files below a directory take on disk; a file with several names counts once, no link is followed."""
+    seen: set[int] = set()
+    total = 0
+    for status in _walk(directory):
+        if status.st_nlink > 1:
+            if status.st_ino in seen:
+                continue
+            seen.add(status.st_ino)
+        total += status.st_blocks * 512
+    return total
+
+
+def _walk(directory: Path) -> Iterator[os.stat_result]:
+    pending = [str(directory)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    try:
+                        yield entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:  # builds delete files while we look
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except (FileNotFoundError, PermissionError, NotADirectoryError):  # gone, or closed even to its owner
+            continue

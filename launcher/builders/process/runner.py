@@ -1,0 +1,148 @@
+"""Runs one command of a build to its end, however it wants to end."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from launcher.builders.process.limits import BuildLimits, Watcher
+from launcher.errors import BuildLimitExceeded
+from launcher.models import BuildId
+
+BUILD_VARIABLE = "LAUNCHER_BUILD_ID"
+"""Set on the outermost process of every sandbox of a build, so that a later process can find what is left."""
+_TAIL_LINES = 200
+_TAIL_LINE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: exit status (128 + signal) and its last lines."""
+
+    status: int
+    tail: str
+
+
+class Tail:
+    """The last lines of an output, cut in length as well as in number."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque([""], maxlen=_TAIL_LINES)
+
+    def feed(self, text: str) -> None:
+        """Take the next piece of output."""
+        first, *rest = text.replace("\r\n", "\n").split("\n")
+        self._lines[-1] = (self._lines[-1] + first[:_TAIL_LINE_CHARACTERS])[:_TAIL_LINE_CHARACTERS]
+        self._lines.extend(line[:_TAIL_LINE_CHARACTERS] for line in rest)
+
+    @property
+    def text(self) -> str:
+        """What is kept."""
+        return "\n".join(self._lines)
+
+
+async def run_command(
+    argv: Sequence[str],
+    *,
+    build_id: BuildId,
+    write: Callable[[str], None],
+    limits: BuildLimits,
+    watcher: Watcher,
+) -> Outcome:
+    """Run ``argv`` with its output going to ``write``; nothing of it is left when this returns or raises.
+
+    Raises BuildLimitExceeded (also whatever ``write`` raises), OSError when it cannot start.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={"PATH": os.defpath, BUILD_VARIABLE: build_id},
+        start_new_session=True,
+    )
+    tail = Tail()
+    pump = asyncio.create_task(_pump(process, tail, write, limits.idle_seconds))
+    watch = asyncio.create_task(watcher.watch(process.pid))
+    try:
+        done, _ = await asyncio.wait({pump, watch}, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        status = await process.wait()
+    finally:
+        for task in (pump, watch):
+            task.cancel()
+        await asyncio.shield(asyncio.create_task(_end(process)))
+        await asyncio.gather(pump, watch, return_exceptions=True)
+    await watcher.check_disk()
+    return Outcome(status if status >= 0 else 128 - status, tail.text)
+
+
+async def _pump(
+    process: asyncio.subprocess.Process, tail: Tail, write: Callable[[str], None], idle: float | None
+) -> None:
+    """Move output to the log as it comes."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    stream = process.stdout
+    while stream is not None:
+        try:
+            data = await asyncio.wait_for(stream.read(65536), idle)
+        except TimeoutError:
+            raise BuildLimitExceeded(
+                f"The build said nothing for {idle:g} seconds and was ended.",
+                hint="Let long steps print something now and then.",
+            ) from None
+        text = decoder.decode(data, final=not data)
+        if text:
+            tail.feed(text)
+            write(text)
+        if not data:
+            return
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill what still runs and wait for all of it."""
+    if process.returncode is None:
+        await asyncio.to_thread(kill_tree, process.pid)
+    await process.wait()
+    if process.stdout is not None:
+        while not process.stdout.at_eof() and await process.stdout.read(65536):
+            pass  # so that the transport closes its pipe
+    transport = getattr(process, "_transport", None)
+    if transport is not None:
+        transport.close()
+
+
+def kill_tree(process_id: int, patience: float = 10.0) -> None:
+    """Kill a process and everything below it, and wait until they are gone.
+
+    The first process of the sandbox's own process namespace is among them: when it dies the kernel kills the rest.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):  # it ended first
+        root = psutil.Process(process_id)
+        family = [root, *root.children(recursive=True)]
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL)
+        psutil.wait_procs(family[1:], timeout=patience)
+
+
+def kill_build(build_id: BuildId) -> None:
+    """Kill every process that was started for a build, by whoever."""
+    for process in psutil.process_iter():
+        try:
+            found = process.environ().get(BUILD_VARIABLE) == build_id
+        except psutil.Error:  # gone, or somebody else's
+            continue
+        if found:
+            kill_tree(process.pid)
+            with contextlib.suppress(psutil.Error):  # a child of another process is not ours to reap
+                process.wait(timeout=10)

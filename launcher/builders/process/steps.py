@@ -1,0 +1,62 @@
+"""The single steps of a build: each is one command in a sandbox, its words in the log, its failure in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from launcher.builders.base import BuildLog
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.explain import explain
+from launcher.builders.process.limits import Watcher
+from launcher.builders.process.runner import Outcome, run_command
+from launcher.builders.process.sandbox import Sandbox
+from launcher.builders.process.workspace import Workspace
+from launcher.errors import BuildFailed
+from launcher.models import Recipe
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Runs commands for one build."""
+
+    workspace: Workspace
+    recipe: Recipe
+    log: BuildLog
+    config: ProcessBuilderConfig
+
+    async def attempt(self, sandbox: Sandbox, command: list[str], *, quiet: bool = False) -> Outcome:
+        """Run a command; a failure is in the outcome. ``quiet`` keeps its words from the log."""
+        return await run_command(
+            self.workspace.command(sandbox, command),
+            build_id=self.workspace.build_id,
+            write=_ignore if quiet else self.log.write,
+            limits=self.config.limits,
+            watcher=Watcher(self.config.limits, self.workspace.written),
+        )
+
+    async def run(self, what: str, sandbox: Sandbox, command: list[str], *, quiet: bool = False) -> None:
+        """Run a command that must succeed. Raises BuildFailed: ``what`` completes "… failed"."""
+        outcome = await self.attempt(sandbox, command, quiet=quiet)
+        if outcome.status:
+            raise self.failure(what, outcome)
+
+    def failure(self, what: str, outcome: Outcome) -> BuildFailed:
+        """The error of a step that failed, with the reason when it can be recognised."""
+        reason = explain(outcome.tail, self._recipe_text)
+        message = f"{what} failed: {reason}" if reason else f"{what} failed."
+        return BuildFailed(message, hint="The last lines of the build's log say more.")
+
+    def _recipe_text(self, name: str) -> str | None:
+        """A recipe file by its base name, as checked out."""
+        for path in self.recipe.files:
+            if PurePosixPath(path).name == name:
+                try:
+                    return self.workspace.read(path, below="repository")
+                except OSError:
+                    return None
+        return None
+
+
+def _ignore(_text: str) -> None:
+    """Where words go that nobody reads."""

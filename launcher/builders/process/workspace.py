@@ -1,0 +1,234 @@
+"""The directories of one build, and the two sandboxes that see them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from uv import find_uv_bin
+
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.egress import SOCKET_DIRECTORY, SOCKET_NAME
+from launcher.builders.process.interpreters import Interpreter
+from launcher.builders.process.sandbox import ENVIRONMENT, HOME, REPOSITORY, Overlay, Sandbox
+from launcher.models import BuildId
+
+UV = "/srv/tools/uv"
+EXCHANGE = "/srv/exchange"
+"""Files that go in and out of a step: requirements, locks, lists."""
+SNAPSHOT = "/srv/snapshot.git"
+_CACHE = "/srv/cache"
+_WHEELS = "wheels"
+_STAGING = "staging"
+_BRIDGE = "/srv/tools/bridge.py"
+FINISH = "/srv/tools/finish.py"
+_CERTIFICATES = "/srv/tools/certificates.pem"
+_READ_LIMIT = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The places of one build. ``staging`` becomes the published environment, ``root`` is thrown away."""
+
+    config: ProcessBuilderConfig
+    build_id: BuildId
+    interpreter: Interpreter
+    snapshot: Path
+
+    @property
+    def root(self) -> Path:
+        """Everything private to this build."""
+        return self.config.work / self.build_id
+
+    @property
+    def staging(self) -> Path:
+        """The environment under construction, on the file system of the cache and inside its mount.
+
+        A hard link cannot cross two mounts, not even of one file system.
+        """
+        return self.config.cache / _STAGING / self.build_id
+
+    @property
+    def venv(self) -> Path:
+        """The virtualenv under construction."""
+        return self.staging / "venv"
+
+    def directory(self, name: str) -> Path:
+        """One of the private directories: repository, home, exchange, egress, tmp, cache, overlay."""
+        return self.root / name
+
+    def create(self) -> None:
+        """Make all directories, readable to us only; foreign code writes below them."""
+        for path in (self.config.store, self.config.cache / _WHEELS, self.config.cache / _STAGING, self.config.work):
+            path.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700)
+        for name in ("repository", "home", "exchange", "egress", "tmp", "cache", "overlay"):
+            self.directory(name).mkdir()
+        self.staging.mkdir()
+        self.venv.mkdir()
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """What counts as this build's disk."""
+        return (self.root, self.staging)
+
+    def clean(self, environment: Mapping[str, str] | None = None) -> Sandbox:
+        """For steps that run no code of anybody: the shared wheel cache is writable, links are hard."""
+        return self._sandbox(
+            read_write=((self.config.cache, _CACHE),),
+            links=((ENVIRONMENT, f"{_CACHE}/{_STAGING}/{self.build_id}/venv"),),
+            environment={"UV_CACHE_DIR": f"{_CACHE}/{_WHEELS}", **(environment or {})},
+        )
+
+    def foreign(self, environment: Mapping[str, str] | None = None) -> Sandbox:
+        """For steps that run code of others: what they change of the cache is theirs alone, links are copies."""
+        overlay = Overlay(
+            self.config.cache / _WHEELS, self.directory("cache"), self.directory("overlay"), f"{_CACHE}/{_WHEELS}"
+        )
+        return self._sandbox(
+            read_write=((self.venv, ENVIRONMENT),),
+            overlays=(overlay,),
+            environment={
+                "UV_CACHE_DIR": f"{_CACHE}/{_WHEELS}",
+                "UV_LINK_MODE": "copy",
+                "PATH": f"{ENVIRONMENT}/bin:/usr/local/bin:/usr/bin:/bin",
+                "VIRTUAL_ENV": ENVIRONMENT,
+                "REPO_DIR": REPOSITORY,
+                **(environment or {}),
+            },
+        )
+
+    def checking(self) -> Sandbox:
+        """For a look at the finished environment: it runs, nobody can write to it."""
+        return self._sandbox(read_only=((self.venv, ENVIRONMENT),), environment={"VIRTUAL_ENV": ENVIRONMENT})
+
+    def command(self, sandbox: Sandbox, command: list[str]) -> list[str]:
+        """The command line of a step: sandbox, then the bridge to the egress proxy, then the command."""
+        bridge = [str(self.interpreter.executable), "-I", "-S", _BRIDGE]
+        socket = f"{SOCKET_DIRECTORY}/{SOCKET_NAME}"
+        return sandbox.argv([*bridge, socket, self.config.limits.resource_limits, *command])
+
+    def read(self, name: str, *, below: str = "exchange") -> str:
+        """The text of an exchange file, or of one in another private directory. Never follows a link, never reads without end: foreign code may have made it.
+
+        Raises OSError when it is not a regular file.
+        """
+        descriptor = os.open(self.directory(below) / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(f"{name} is not a file")
+            return file.read(_READ_LIMIT).decode("utf-8", errors="replace")
+
+    def write(self, name: str, text: str) -> str:
+        """Put an exchange file in place; where a step sees it. Replaces whatever foreign code left under that name."""
+        path = self.directory("exchange") / name
+        with suppress(FileNotFoundError):
+            path.unlink()
+        with path.open("x", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        return f"{EXCHANGE}/{name}"
+
+    def remove(self) -> None:
+        """Delete everything of this build."""
+        remove_build(self.config, self.build_id)
+
+    def _sandbox(
+        self,
+        *,
+        environment: Mapping[str, str],
+        read_only: tuple[tuple[Path, str], ...] = (),
+        read_write: tuple[tuple[Path, str], ...] = (),
+        overlays: tuple[Overlay, ...] = (),
+        links: tuple[tuple[str, str], ...] = (),
+    ) -> Sandbox:
+        return Sandbox(
+            read_only=(
+                *((path, str(path)) for path in self.interpreter.binds),
+                (Path(find_uv_bin()), UV),
+                (Path(__file__).with_name("bridge.py"), _BRIDGE),
+                (Path(__file__).with_name("finish.py"), FINISH),
+                (self.snapshot, SNAPSHOT),
+                *self._certificate_files(),
+                *((Path(link), link) for link in self.config.find_links if "://" not in link),
+                *read_only,
+            ),
+            read_write=(
+                (self.directory("repository"), REPOSITORY),
+                (self.directory("home"), HOME),
+                (self.directory("exchange"), EXCHANGE),
+                (self.directory("egress"), SOCKET_DIRECTORY),
+                (self.directory("tmp"), "/tmp"),  # noqa: S108 - the sandbox's own
+                *read_write,
+            ),
+            overlays=overlays,
+            links=links,
+            environment={**self._variables(), **environment},
+            working_directory=REPOSITORY,
+            tmp_bytes=None,
+        )
+
+    def _certificate_files(self) -> tuple[tuple[Path, str], ...]:
+        return ((self.config.certificates.resolve(), _CERTIFICATES),) if self.config.certificates else ()
+
+    def _variables(self) -> dict[str, str]:
+        """Everything a step has in its environment; nothing of ours is inherited."""
+        variables = {
+            "UV_NO_CONFIG": "1",
+            "UV_NO_PROGRESS": "1",
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_CONCURRENT_BUILDS": "2",
+            "NO_COLOR": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "NO_PROXY": "",
+        }
+        if self.config.index_url:
+            variables |= {"UV_DEFAULT_INDEX": self.config.index_url, "PIP_INDEX_URL": self.config.index_url}
+        if self.config.extra_index_urls:
+            variables["UV_INDEX"] = " ".join(self.config.extra_index_urls)
+            variables["PIP_EXTRA_INDEX_URL"] = variables["UV_INDEX"]
+        if self.config.find_links:
+            variables["UV_FIND_LINKS"] = ",".join(self.config.find_links)
+        insecure = [url for url in (self.config.index_url, *self.config.extra_index_urls) if url]
+        hosts = [url.split("/")[2].rpartition("@")[2] for url in insecure if url.startswith("http://")]
+        if hosts:
+            variables |= {"UV_INSECURE_HOST": " ".join(hosts), "PIP_TRUSTED_HOST": " ".join(hosts)}
+        if self.config.certificates:
+            names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
+            variables |= dict.fromkeys((*names, "NODE_EXTRA_CA_CERTS"), _CERTIFICATES)
+        return variables
+
+
+def remove_build(config: ProcessBuilderConfig, build_id: BuildId) -> None:
+    """Delete the private and the staging directory of a build."""
+    remove_tree(config.work / build_id)
+    remove_tree(config.cache / _STAGING / build_id)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory, also when foreign code closed parts of it to its owner. Nothing there is fine."""
+    if not path.is_symlink() and not path.exists():
+        return
+    # Renamed first, so that nobody takes a half deleted directory for a whole one.
+    doomed = Path(tempfile.mkdtemp(prefix=".removing-", dir=path.parent))
+    with suppress(FileNotFoundError):
+        path.rename(doomed / "it")
+    _open_up(doomed)
+    shutil.rmtree(doomed)
+
+
+def _open_up(path: Path) -> None:
+    """Give the owner back what foreign code took: directories must be searchable and writable to be deleted."""
+    for directory, names, _ in os.walk(path):
+        for name in names:
+            child = os.path.join(directory, name)  # noqa: PTH118 - os.walk speaks strings
+            mode = os.lstat(child).st_mode
+            if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
+                os.chmod(child, 0o700)  # noqa: PTH101
