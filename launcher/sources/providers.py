@@ -53,6 +53,8 @@ class SourcesConfig:
     gitlab_token: str | None = field(default=None, repr=False)
     provider_urls: Mapping[str, str] = field(default_factory=dict)
     """Other base URLs by name (``doi``, ``zenodo`` …) of the providers that have them."""
+    dataverse_hosts: frozenset[str] | None = None
+    """The Dataverse installations that DOIs may lead to, as lower-case host names; None for any public host."""
 
 
 @dataclass(frozen=True)
