@@ -1,0 +1,1 @@
+"""The HTTP edge: BinderHub's API, the pages, the JSON API. Handlers are thin; nothing here decides."""

@@ -1,0 +1,104 @@
+"""All routes, and the tornado application they make."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Any
+
+from jupyterhub.services.auth import HubOAuth
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, RequestHandler
+
+from launcher.web.base import BaseHandler, log, log_text
+from launcher.web.build import BuildHandler
+from launcher.web.launch_page import LaunchPageHandler
+from launcher.web.limits import LaunchRate, StreamSlots
+from launcher.web.login import OAuthCallbackHandler
+from launcher.web.metrics import WebMetrics
+from launcher.web.pages import AboutHandler, NotFoundHandler
+from launcher.web.service import (
+    Health,
+    HealthHandler,
+    LegacyConfigHandler,
+    MetricsHandler,
+    RepoProvidersHandler,
+    VersionsHandler,
+)
+from launcher.web.settings import HealthCheck, WebParts
+from launcher.web.tokens import BuildTokens
+
+
+def make_application(parts: WebParts) -> Application:
+    """The launcher's web, ready for `make_server`."""
+    settings = parts.settings
+    hub_auth = parts.hub_auth or HubOAuth()
+    metrics = WebMetrics()
+    return Application(
+        [*parts.extra_handlers, *_routes(settings.service_prefix)],
+        default_handler_class=NotFoundHandler,
+        log_function=_log_request,
+        cookie_secret=settings.cookie_secret,
+        xsrf_cookies=False,  # BaseHandler.prepare checks, after it knows whether a token authenticated the request
+        parts=parts,
+        hub_auth=hub_auth,
+        build_tokens=BuildTokens(
+            settings.build_token_secret,
+            previous=settings.previous_token_secrets,
+            expires_seconds=settings.build_token_expires_seconds,
+        ),
+        stream_slots=StreamSlots(settings.streams_per_person, settings.streams_total),
+        launch_rate=LaunchRate(settings.launches_per_minute),
+        health=Health((_hub_check(hub_auth), *parts.health_checks)),
+        metrics=metrics,
+        static_path=str(files("launcher.web") / "static"),
+        static_url_prefix=settings.service_prefix + "static/",
+    )
+
+
+def make_server(application: Application, **options: Any) -> HTTPServer:
+    """An HTTP server for the application that reads no more than the settings allow."""
+    settings = application.settings["parts"].settings
+    return HTTPServer(application, max_body_size=settings.max_body_bytes, idle_connection_timeout=300, **options)
+
+
+def _routes(prefix: str) -> list[tuple[Any, ...]]:
+    base = re.escape(prefix)
+    return [
+        (base + r"build/[^/]+/.+", BuildHandler),
+        (base + r"v2/[^/]+/.+", LaunchPageHandler),
+        (base + r"about", AboutHandler),
+        (base + r"oauth_callback", OAuthCallbackHandler),
+        (base + r"health", HealthHandler),
+        (base + r"versions", VersionsHandler),
+        (base + r"metrics", MetricsHandler),
+        (base + r"api/repoproviders", RepoProvidersHandler),
+        (base + r"_config", LegacyConfigHandler),
+    ]
+
+
+def _hub_check(hub_auth: HubOAuth) -> HealthCheck:
+    """The check that the Hub's API answers."""
+
+    async def jupyterhub_api() -> dict[str, object]:
+        response = await AsyncHTTPClient().fetch(hub_auth.api_url, raise_error=False)
+        return {"service": "JupyterHub API", "ok": response.code == 200}  # noqa: PLR2004
+
+    return jupyterhub_api
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """One line for each request; the path only, since queries hold tokens and OAuth codes."""
+    status = handler.get_status()
+    metrics: WebMetrics = handler.application.settings["metrics"]
+    metrics.requests.labels(status=f"{status // 100}xx").inc()
+    log.info(
+        "request",
+        id=getattr(handler, "request_id", None),
+        method=handler.request.method if handler.request.method in handler.SUPPORTED_METHODS else "other",
+        path=log_text(handler.request.path),
+        status=status,
+        milliseconds=round(handler.request.request_time() * 1000),
+        user=handler.visitor.person.name if isinstance(handler, BaseHandler) and handler.visitor else None,
+    )

@@ -1,0 +1,200 @@
+"""``/v2/<provider>/<spec>``: says what a launch would do, asks, and shows how it goes on.
+
+A GET starts nothing. The person's click posts the form; the answer carries a build token that says so, and with that
+token the page's script opens the event stream. Without JavaScript the same page reloads itself until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import quote, urlencode, urlsplit
+
+from tornado.web import authenticated
+
+from launcher.errors import BuildTokenInvalid, RecipeError
+from launcher.models import Spec, Trust
+from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.web.base import Visitor
+from launcher.web.open_path import parse_open_path
+from launcher.web.pages import PageHandler
+from launcher.web.tokens import TokenSubject
+
+_LOG_LINES = 400
+
+
+@dataclass(frozen=True)
+class Click:
+    """One person, one link: everything the page works with. ``path`` is the raw spec as in the URL."""
+
+    visitor: Visitor
+    path: str
+    spec: Spec
+    open_path: str
+
+    def query(self, **more: str) -> str:
+        """A query string that keeps where the link wants to go."""
+        parameters = {**({"urlpath": self.open_path} if self.open_path else {}), **more}
+        return "?" + urlencode(parameters, quote_via=quote) if parameters else ""
+
+
+@dataclass
+class Told:
+    """What a launch has said so far, for a page without a script."""
+
+    phase: str = "waiting"
+    log: list[str] = field(default_factory=list)
+    last: LaunchEvent | None = None
+
+    def add(self, event: LaunchEvent) -> None:
+        """Take one more event."""
+        self.last = event
+        self.phase = event.phase or self.phase
+        if event.message.strip():
+            self.log = [*self.log, event.message.rstrip("\n")][-_LOG_LINES:]
+
+
+class LaunchPageHandler(PageHandler):
+    """The page a badge leads to."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Ask about an unknown repository, go on with the others or with a fresh build token of this page."""
+        click = self._click()
+        confirmed = self._confirmed(click)
+        if confirmed and self.first_argument("wait") is not None:
+            return await self._show_without_script(click)
+        if confirmed:
+            return self._show_progress(click, confirmed=True)
+        preview = await self.parts.launches.preview(click.visitor.person, click.visitor.hub_token, click.spec)
+        if preview.problem is not None or preview.trust is Trust.UNKNOWN:
+            return self._ask(click, preview)
+        return self._show_progress(click, confirmed=False, preview=preview)
+
+    async def post(self) -> None:
+        """A person said yes: begin, and lead to the page that shows it."""
+        click = self._click()
+        self.application.settings["launch_rate"].take(click.visitor.person.name)
+        request = self._request(click, trust=self.get_body_argument("trust", "") == "yes")
+        told = await self._listen(request, enough=lambda _: True)
+        if told.last is not None and told.last.phase == "failed":
+            return self._show_failure(click, told.last)
+        token = self._issue(click, confirmed=True)
+        return self.redirect(self.request.path + click.query(build_token=token), status=HTTPStatus.SEE_OTHER)
+
+    def _click(self) -> Click:
+        path = self.raw_tail("v2/")
+        provider, _, raw = path.rstrip("/").partition("/")
+        spec = self.parts.sources.parse(provider, raw)
+        return Click(self.require_visitor(), path, spec, parse_open_path(self.first_argument))
+
+    def _confirmed(self, click: Click) -> bool:
+        """Whether this address carries a build token of this person's own click. An old one asks again."""
+        try:
+            token = self.first_argument("build_token")
+            return bool(token) and self.tokens.verify(str(token), self._subject(click))
+        except BuildTokenInvalid:
+            return False
+
+    def _subject(self, click: Click) -> TokenSubject:
+        return self.token_subject(click.path, click.visitor.person)
+
+    def _issue(self, click: Click, *, confirmed: bool) -> str:
+        return self.tokens.issue(self._subject(click), confirmed=confirmed)
+
+    def _request(self, click: Click, *, trust: bool = False) -> LaunchRequest:
+        return LaunchRequest(
+            person=click.visitor.person,
+            hub_token=click.visitor.hub_token,
+            spec=click.spec,
+            open_path=click.open_path,
+            confirmed=True,
+            trust=trust,
+            launch_host=self.public_origin + self.web.service_prefix,
+            client_ip=self.request.remote_ip or "",
+        )
+
+    async def _listen(self, request: LaunchRequest, enough: Callable[[LaunchEvent], bool]) -> Told:
+        """Join the launch until it has said enough or some seconds are over; leaving does not stop it."""
+        told = Told()
+        events = cast("AsyncGenerator[LaunchEvent, None]", self.parts.launches.launch(request))
+        with suppress(TimeoutError):  # the time is over, which is an answer too
+            async with asyncio.timeout(self.web.noscript_wait_seconds), aclosing(events):
+                async for event in events:
+                    told.add(event)
+                    if enough(event):
+                        break
+        return told
+
+    def _ask(self, click: Click, preview: Preview) -> None:
+        if preview.problem is not None:
+            self.set_status(RecipeError.http_status)
+        self.render_page(
+            "launch.html",
+            title=self.title(click.spec),
+            click=click,
+            preview=preview,
+            action=self.request.path + click.query(),
+            xsrf_token=self._xsrf(),
+        )
+
+    def _xsrf(self) -> str:
+        token = self.xsrf_token
+        return token.decode() if isinstance(token, bytes) else str(token)
+
+    def _show_progress(
+        self, click: Click, *, confirmed: bool, preview: Preview | None = None, told: Told | None = None
+    ) -> None:
+        token = self._issue(click, confirmed=confirmed)
+        prefix = self.web.service_prefix
+        config = {
+            "buildToken": token,
+            "xsrfToken": self._xsrf(),
+            "specPath": click.path,
+            "eventsUrl": f"{prefix}build/{click.path}{click.query()}",
+            "renewUrl": f"{prefix}api/v1/build-token",
+            "hubBase": self.web.hub_base_url,
+        }
+        self.render_page(
+            "progress.html",
+            title=self.title(click.spec),
+            click=click,
+            preview=preview,
+            repository=self.parts.sources.repository(click.spec),
+            config=config,
+            told=told,
+            refresh=self.request.path + click.query(build_token=token, wait="1") if confirmed else None,
+            again=self.request.path + click.query(),
+            xsrf_token=config["xsrfToken"],
+        )
+
+    async def _show_without_script(self, click: Click) -> None:
+        told = await self._listen(self._request(click), enough=lambda event: event.phase in {"ready", "failed"})
+        if told.last is not None and told.last.phase == "failed":
+            return self._show_failure(click, told.last)
+        if told.last is not None and told.last.phase == "ready":
+            return self.redirect(self._session_path(told.last, click.open_path), status=HTTPStatus.SEE_OTHER)
+        return self._show_progress(click, confirmed=True, told=told)
+
+    def _session_path(self, event: LaunchEvent, open_path: str) -> str:
+        """The URL path of the session, always on this host and below the Hub."""
+        path = urlsplit(str(event.data.get("url", ""))).path
+        if not path.startswith(self.web.hub_base_url) or path.startswith("//"):
+            path = self.web.hub_base_url
+            open_path = "hub/home"
+        return path.rstrip("/") + "/" + open_path
+
+    def _show_failure(self, click: Click, event: LaunchEvent) -> None:
+        self.set_status(int(event.data.get("status_code", HTTPStatus.OK)))
+        self.render_page(
+            "failed.html",
+            title=self.title(click.spec),
+            message=event.message.strip(),
+            code=event.data.get("code", "launcher_error"),
+            hint=event.data.get("hint", ""),
+            again=self.request.path + click.query(),
+        )

@@ -1,0 +1,90 @@
+"""Server-rendered pages: templates, errors as pages, and what stands at addresses that are no route."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from launcher.errors import LauncherError, NotFound
+from launcher.models import Spec
+from launcher.web.base import BaseHandler
+
+_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain_text(text: str) -> str:
+    """A build's words without terminal control sequences."""
+    return _TERMINAL.sub("", text)
+
+
+_templates = Environment(
+    loader=PackageLoader("launcher.web"),
+    autoescape=select_autoescape(default=True),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters["plain_text"] = plain_text
+
+
+class PageHandler(BaseHandler):
+    """A handler whose answers, errors included, are pages."""
+
+    def render_page(self, template: str, **variables: Any) -> None:
+        """Finish with a template."""
+        self.set_page_headers()
+        page = _templates.get_template(template).render(
+            prefix=self.web.service_prefix,
+            hub_home=self.web.hub_base_url + "hub/home",
+            banner=self.web.banner,
+            nonce=self.nonce,
+            visitor=self.visitor,
+            version=self.web.version,
+            **{**self.web.template_variables, **variables},
+        )
+        self.finish(page)
+
+    def render_error(self, error: LauncherError) -> None:
+        """A page, or JSON for those who accept nothing else."""
+        accept = self.request.headers.get("Accept", "")
+        if "application/json" in accept and "text/html" not in accept:
+            super().render_error(error)
+        else:
+            self.render_page("error.html", error=error, id=self.request_id)
+
+    def display_name(self, provider: str) -> str:
+        """What people call a provider: ``GitHub`` for ``gh``."""
+        names = {str(entry["id"]): str(entry["displayName"]) for entry in self.parts.sources.describe()}
+        return names.get(provider, provider)
+
+    def title(self, spec: Spec) -> str:
+        """BinderHub's page title for a spec."""
+        return f"{self.display_name(spec.provider)}: {spec.raw}"
+
+
+class NotFoundHandler(PageHandler):
+    """Every address that is no route: JSON below ``api/``, a page elsewhere."""
+
+    identifies = False
+
+    async def prepare(self) -> None:
+        """Say so, whatever the method."""
+        raise NotFound("There is nothing at this address.", hint="Check the link, or start from the home page.")
+
+    def render_error(self, error: LauncherError) -> None:
+        """The API's shape for API addresses."""
+        if self.request.path.startswith(self.web.service_prefix + "api/"):
+            BaseHandler.render_error(self, error)
+        else:
+            super().render_error(error)
+
+
+class AboutHandler(PageHandler):
+    """``/about``: what runs here."""
+
+    identifies = False
+
+    async def get(self) -> None:
+        """Name and version."""
+        self.render_page("about.html")

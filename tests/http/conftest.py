@@ -1,0 +1,167 @@
+"""The real handlers, on a free port of this process, as a service of a real JupyterHub."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from jupyterhub.services.auth import HubOAuth
+from tornado.netutil import bind_sockets
+
+from launcher.web.application import make_application, make_server
+from launcher.web.settings import WebParts, WebSettings
+from tests.support.hub import RunningHub
+from tests.support.scripted_launches import ScriptedLaunches, ScriptedSources
+
+SERVICE_TOKEN = "binder-service-token-0123456789ab"
+SECRET = b"a build token secret of the tests"
+PREFIX = "/services/binder/"
+
+_SERVICE = """
+c.JupyterHub.services.append({{
+    "name": "binder", "url": "http://127.0.0.1:{port}", "api_token": "{token}", "oauth_no_confirm": True,
+    "oauth_client_allowed_scopes": ["servers!user", "read:users!user", "access:servers!user"]}})
+c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self", "access:services!service=binder"]}})
+"""
+
+
+class WebThread:
+    """The application in a thread with its own event loop, so that tests can use blocking clients."""
+
+    def __init__(self, sockets: list[Any], hub_auth: HubOAuth) -> None:
+        self.launches = ScriptedLaunches()
+        self.sources = ScriptedSources()
+        self.settings = WebSettings(
+            build_token_secret=SECRET, keepalive_seconds=0.2, linger_seconds=0.1, noscript_wait_seconds=0.5
+        )
+        self._sockets = sockets
+        self._hub_auth = hub_auth
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+
+    def start(self) -> None:
+        self._thread.start()
+        self.call(self._serve)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Run a function on the loop and wait for its result."""
+
+        async def run() -> Any:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(20)
+
+    def _serve(self) -> None:
+        self.application = make_application(self._parts())
+        self._server = make_server(self.application)
+        self._server.add_sockets(self._sockets)
+
+    def _parts(self) -> WebParts:
+        return WebParts(self.launches, self.sources, self.settings, hub_auth=self._hub_auth)
+
+    def fresh(self, **changes: Any) -> None:
+        """New launches, counters and caps, with other settings for one test."""
+
+        def change() -> None:
+            self.launches = ScriptedLaunches()
+            parts = dataclasses.replace(self._parts(), settings=dataclasses.replace(self.settings, **changes))
+            self.application.settings.update(make_application(parts).settings)
+
+        self.call(change)
+
+    def stop(self) -> None:
+        async def close() -> None:
+            self._server.stop()
+            await self._server.close_all_connections()
+            try:
+                from jupyterhub.httpclient import JupyterHubHTTPClient
+            except ImportError:  # JupyterHub 5 has no client of its own
+                return
+            await JupyterHubHTTPClient.loop_instance().close()
+
+        asyncio.run_coroutine_threadsafe(close(), self.loop).result(20)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(20)
+        self.loop.close()
+
+
+@pytest.fixture(scope="session")
+def web_socket() -> list[Any]:
+    return bind_sockets(0, "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def planned_hub(web_socket: list[Any]) -> RunningHub:
+    """The hub before it runs: its addresses are known, so that the service can be there first."""
+    return RunningHub(_SERVICE.format(port=web_socket[0].getsockname()[1], token=SERVICE_TOKEN))
+
+
+@pytest.fixture(scope="session")
+def running_web(planned_hub: RunningHub, web_socket: list[Any]) -> Iterator[WebThread]:
+    auth = HubOAuth(
+        api_url=planned_hub.hub_api_url,
+        api_token=SERVICE_TOKEN,
+        base_url=PREFIX,
+        oauth_client_id="service-binder",
+        oauth_redirect_uri=f"{PREFIX}oauth_callback",
+        access_scopes={"access:services!service=binder", "access:services"},
+        allow_token_in_url=False,
+    )
+    thread = WebThread(web_socket, auth)
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+@pytest.fixture(scope="session")
+def hub(planned_hub: RunningHub, running_web: WebThread) -> Iterator[RunningHub]:
+    """The hub; it waits at start for its services, so the web runs before it."""
+    with planned_hub:
+        yield planned_hub
+
+
+@pytest.fixture
+def web(running_web: WebThread) -> WebThread:
+    """The running application with nothing remembered from the test before."""
+    running_web.fresh()
+    return running_web
+
+
+@pytest.fixture(scope="session")
+def base(hub: RunningHub) -> str:
+    """The service as a browser sees it, through the proxy, without a slash at the end."""
+    return hub.url + PREFIX.strip("/")
+
+
+@pytest.fixture(scope="session")
+def alice_token(hub: RunningHub) -> str:
+    return hub.token_for("alice")
+
+
+@pytest.fixture
+def api(alice_token: str) -> Iterator[requests.Session]:
+    """Alice as an API client."""
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"token {alice_token}"
+        yield session
+
+
+@pytest.fixture(scope="session")
+def _alice_cookies(hub: RunningHub, base: str, running_web: WebThread) -> requests.Session:
+    session = hub.login_session("alice")
+    session.get(f"{base}/", timeout=30)  # walks through the Hub's OAuth
+    return session
+
+
+@pytest.fixture
+def browser(_alice_cookies: requests.Session) -> Iterator[requests.Session]:
+    """Alice in a browser: cookies of Hub and service, and the headers of a page view."""
+    with requests.Session() as session:
+        session.cookies.update(_alice_cookies.cookies)
+        session.headers.update({"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"})
+        yield session
