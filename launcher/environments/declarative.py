@@ -19,6 +19,11 @@ _BACKENDS = {
     "poetry.core.masonry.api": ("poetry-core", "poetry"),
 }
 """Backend -> its package and its table below ``[tool]``."""
+_POETRY_METADATA = (
+    "name", "version", "description", "authors", "maintainers", "license", "readme", "homepage", "repository",
+    "documentation", "keywords", "classifiers", "urls", "dependencies", "dev-dependencies", "group", "extras",
+    "scripts", "plugins", "package-mode",
+)  # fmt: skip
 _ALLOWED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "hatch": {
         "envs": None,
@@ -34,30 +39,7 @@ _ALLOWED_SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "dynamic": None,
     },
     "flit": {"module": {"name": None}},
-    "poetry": dict.fromkeys(
-        (
-            "name",
-            "version",
-            "description",
-            "authors",
-            "maintainers",
-            "license",
-            "readme",
-            "homepage",
-            "repository",
-            "documentation",
-            "keywords",
-            "classifiers",
-            "urls",
-            "dependencies",
-            "dev-dependencies",
-            "group",
-            "extras",
-            "scripts",
-            "plugins",
-            "package-mode",
-        )
-    ),  # fmt: skip
+    "poetry": dict.fromkeys(_POETRY_METADATA),
     "uv": {"dev-dependencies": None, "default-groups": None, "build-backend": {"module-name": None}},
 }
 """Settings below ``[tool]`` that select no data files; None stands for any value."""
@@ -73,7 +55,7 @@ _ENUMERATES = re.compile(
 
 
 def packaging_text(files: RepositoryFiles, *names: str) -> str:
-    """What stands in these files, in whatever encoding they are: only ASCII words are looked for in it.
+    """What stands in these files, whatever their encoding: only ASCII words are looked for in it.
 
     Raises SourceTooLarge for a packaging file of absurd size.
     """

@@ -68,4 +68,8 @@ def _belongs_to_code(path: str, *, with_code: set[str], mentioned: str) -> bool:
     if "/" not in path:
         return False
     top = path.split("/", 1)[0]
-    return top in with_code or re.search(rf"(?<![\w-]){re.escape(top)}(?![\w-])", mentioned) is not None
+    return (
+        top in with_code
+        or not top.isascii()
+        or re.search(rf"(?<![\w-]){re.escape(top)}(?![\w-])", mentioned) is not None
+    )
