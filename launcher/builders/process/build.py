@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from launcher.builders.base import BuildLog
 from launcher.builders.process import harvest
 from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.egress import running
-from launcher.builders.process.lock import Lock
+from launcher.builders.process.lock import Lock, LockedPackage
 from launcher.builders.process.resolve import NEEDS_BUILD, Resolver
 from launcher.builders.process.sandbox import ENVIRONMENT, REPOSITORY
 from launcher.builders.process.steps import Steps
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
-from launcher.builders.process.workspace import EXCHANGE, FINISH, SNAPSHOT, UV, Workspace
+from launcher.builders.process.workspace import FINISH, SNAPSHOT, UV, Workspace
 from launcher.models import BuildRequest, BuiltEnvironment, Recipe, SessionMode
 
 _PYTHON = f"{ENVIRONMENT}/bin/python"
@@ -44,6 +46,7 @@ class Build:
         self._fingerprint = fingerprint
         self._steps = Steps(workspace, request.recipe, log, config)
         self._editable = False
+        self._checked_out: frozenset[Path] = frozenset()
 
     async def run(self) -> BuiltEnvironment:
         """The environment, made or found. Raises what `Builder.build` promises."""
@@ -54,7 +57,8 @@ class Build:
             self._log.write(f"Python {self._workspace.interpreter.version}\n")
             await self._check_out()
             self._log.stage("building")
-            lock, mode = await Resolver(self._steps).resolve()
+            resolver = Resolver(self._steps)
+            lock, mode = await resolver.resolve()
             self._log.write(f"{len(lock.packages)} packages resolved\n")
             reference = self._reference(lock, mode)
             async with self._publishing[reference]:  # a second build of the same lock waits and then reuses
@@ -62,7 +66,7 @@ class Build:
                 if found is not None:
                     self._log.write("An environment with exactly these packages exists and is used.\n")
                     return found
-                await self._fill(lock)
+                await self._fill(lock, needs_building=resolver.needs_building)
                 self._log.stage("pushing")
                 return await self._publish(reference, lock, mode)
 
@@ -93,16 +97,16 @@ class Build:
         script = f"set -e; export GIT_INDEX_FILE=/tmp/index; {git} read-tree $1; {fill}; rm -f /tmp/index"
         command = ["/bin/sh", "-c", script, SNAPSHOT, self._request.snapshot.commit]
         await self._steps.run("Reading the repository's files", self._workspace.clean(), command)
+        self._checked_out = await asyncio.to_thread(harvest.files, self._workspace.directory("repository"))
 
-    async def _fill(self, lock: Lock) -> None:
+    async def _fill(self, lock: Lock, *, needs_building: bool) -> None:
         """Install everything into the virtualenv."""
         foreign = self._runs_foreign_code(lock)
-        await self._install_locked(lock, foreign=foreign)
+        await self._install_locked(lock, foreign=foreign, needs_building=needs_building)
         for package in (*lock.version_control, *lock.local):
-            source = f"{EXCHANGE}/" + self._write_requirement(package.line)
-            await self._install("Installing " + (package.name or "a local package"), ["-r", source])
+            await self._install_source(package)
         if self._recipe.installs_project and not lock.local:
-            await self._install_project()
+            await self._install_source(LockedPackage("", REPOSITORY, editable=self._recipe.editable))
         kernel = [str(self._workspace.interpreter.executable), "-I", "-S", FINISH, ENVIRONMENT]
         sandbox = self._workspace.foreign() if foreign else self._workspace.clean()
         await self._steps.run("Writing the kernel's description", sandbox, kernel)
@@ -111,19 +115,18 @@ class Build:
         check = [_PYTHON, "-c", "import ipykernel_launcher"]
         await self._steps.run("Starting the kernel's package", self._workspace.checking(), check)
 
-    def _write_requirement(self, line: str) -> str:
-        self._workspace.write("requirement.txt", f"{line}\n")
-        return "requirement.txt"
-
-    async def _install_locked(self, lock: Lock, *, foreign: bool) -> None:
+    async def _install_locked(self, lock: Lock, *, foreign: bool, needs_building: bool) -> None:
         """The packages that hashes vouch for: wheels only and linked when nobody can write through the links."""
         source = self._workspace.write("install.txt", lock.hashed)
         link_mode = {"UV_LINK_MODE": "copy" if foreign else "hardlink"}
-        clean = self._workspace.clean(link_mode)
         await self._make_venv()
         command = [UV, "pip", "install", "--no-deps", "--require-hashes", "--python", _PYTHON, "-r", source]
-        outcome = await self._steps.attempt(clean, [*command, "--no-build"])
-        if outcome.status and NEEDS_BUILD.search(outcome.tail):
+        clean = self._workspace.clean(link_mode)
+        # Resolving may have built something only to know its requirements; then wheels may still be enough here.
+        outcome = await self._steps.attempt(clean, [*command, "--no-build"], quiet=needs_building)
+        if not outcome.status and needs_building:
+            self._log.write(outcome.tail)
+        elif outcome.status and NEEDS_BUILD.search(outcome.tail):
             await self._make_venv()  # nothing linked to the shared cache may be there when foreign code runs
             outcome = await self._steps.attempt(self._workspace.foreign(), command)
         if outcome.status:
@@ -134,17 +137,23 @@ class Build:
         command = [UV, "venv", "--quiet", "--clear", "--no-project", "--python", python, ENVIRONMENT]
         await self._steps.run("Making the virtual environment", self._workspace.clean(), command)
 
-    async def _install(self, what: str, arguments: list[str]) -> None:
-        command = [UV, "pip", "install", "--no-deps", "--python", _PYTHON, *arguments]
-        await self._steps.run(what, self._workspace.foreign(), command)
+    async def _install_source(self, package: LockedPackage) -> None:
+        """A package from a directory or another repository: its own code runs.
 
-    async def _install_project(self) -> None:
-        """The repository itself: editable when asked for, unless that leaves compiled files in its tree."""
-        if self._recipe.editable:
-            await self._install("Installing the repository's package", ["-e", REPOSITORY])
-            self._editable = not harvest.has_compiled(self._workspace.directory("repository"))
-        if not self._editable:
-            await self._install("Installing the repository's package", ["--reinstall", REPOSITORY])
+        Editable when asked for, unless that leaves compiled files in the tree: a session has the person's files there.
+        """
+        what = f"Installing {package.name}" if package.name else "Installing the repository's package"
+        command = [UV, "pip", "install", "--no-deps", "--python", _PYTHON]
+        source = self._workspace.write("requirement.txt", f"{package.line}\n")
+        await self._steps.run(what, self._workspace.foreign(), [*command, "-r", source])
+        if package.editable and await asyncio.to_thread(
+            harvest.has_compiled, self._workspace.directory("repository"), self._checked_out
+        ):
+            self._log.write("It has compiled parts, so it is installed plainly instead of editable.\n")
+            source = self._workspace.write("requirement.txt", f"{replace(package, editable=False).line}\n")
+            await self._steps.run(what, self._workspace.foreign(), [*command, "--reinstall", "-r", source])
+        elif package.editable:
+            self._editable = True
 
     async def _post_build(self, path: str) -> None:
         repository, home = self._workspace.directory("repository"), self._workspace.directory("home")

@@ -6,8 +6,11 @@ Pure functions of a file's text; every one raises RecipeInvalid when the text is
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 import tomllib
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from packaging.markers import InvalidMarker, Marker
@@ -49,6 +52,12 @@ def pylock(name: str, text: str, environment: Mapping[str, str]) -> str:
     if str(body.get("lock-version", "")).split(".")[0] != "1" or not isinstance(packages, list):
         raise _invalid(name, "is not a lock of version 1")
     return "".join(_pylock_line(name, package, environment) for package in packages)
+
+
+def anchored(text: str, directory: PurePosixPath) -> str:
+    """The requirements with paths of their own directory made absolute: they are read from somewhere else."""
+    start = re.compile(r"^((?:-e |--editable )?)((?:\.\.?(?:/|$))[^\n]*|\.$)", re.MULTILINE)
+    return start.sub(lambda match: f"{match[1]}{posixpath.normpath(str(directory / match[2].strip()))}", text)
 
 
 def _pylock_line(name: str, package: Any, environment: Mapping[str, str]) -> str:

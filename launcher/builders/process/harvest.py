@@ -26,9 +26,9 @@ def files(root: Path) -> frozenset[Path]:
     return frozenset(path for path, _ in _entries(root))
 
 
-def has_compiled(root: Path) -> bool:
-    """Whether there are shared libraries below a directory."""
-    return any(path.suffix == ".so" for path, _ in _entries(root))
+def has_compiled(root: Path, before: frozenset[Path]) -> bool:
+    """Whether there are shared libraries below a directory that were not there ``before``."""
+    return any(path.suffix == ".so" for path in files(root) - before)
 
 
 def move_new(root: Path, before: frozenset[Path], target: Path) -> None:

@@ -15,6 +15,8 @@ from launcher.errors import BuildFailed
 SERVER_PACKAGES = frozenset({"jupyter-server", "notebook", "jupyterlab", "jupyterhub", "voila"})
 """Packages that bring a Jupyter server; every server extension depends on one of them."""
 
+_EDITABLE = ("-e ", "--editable ")
+_INDEX_OPTIONS = ("--index-url ", "--extra-index-url ", "--find-links ")
 _HASH = re.compile(r"\s--hash=(\S+)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VCS = re.compile(r"@\s*(git|hg|svn|bzr)\+")
@@ -49,15 +51,21 @@ class LockedPackage:
 
 @dataclass(frozen=True)
 class Lock:
-    """Packages in the order of their names; equal locks have equal text."""
+    """Packages in the order of their names; equal locks have equal text.
+
+    options: the indexes they were found on, as lines of a requirements file; hashes make them irrelevant to equality.
+    """
 
     packages: tuple[LockedPackage, ...]
+    options: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Lock:
         """Read what uv wrote. Raises BuildFailed when it is something else."""
-        packages = [_parse_line(line) for line in _logical_lines(text)]
-        return cls(tuple(sorted((one for one in packages if one), key=lambda one: (one.name, one.text))))
+        lines = _logical_lines(text)
+        packages = [_parse_line(line) for line in lines if not _is_option(line)]
+        options = tuple(line for line in lines if line.startswith(_INDEX_OPTIONS))
+        return cls(tuple(sorted(packages, key=lambda one: (one.name, one.text))), options)
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -72,7 +80,8 @@ class Lock:
     @property
     def hashed(self) -> str:
         """The packages that hashes vouch for, as a requirements file."""
-        return "".join(f"{one.line}\n" for one in self.packages if not one.is_local and not one.is_version_control)
+        packages = (one.line for one in self.packages if not one.is_local and not one.is_version_control)
+        return "".join(f"{line}\n" for line in (*self.options, *packages))
 
     @property
     def version_control(self) -> tuple[LockedPackage, ...]:
@@ -96,7 +105,22 @@ class Lock:
 
     def with_hashes(self, hashes: Mapping[str, tuple[str, ...]]) -> Lock:
         """The lock with the hashes somebody else promised, by package name: theirs are the only ones accepted."""
-        return Lock(tuple(replace(one, hashes=hashes.get(one.name) or one.hashes) for one in self.packages))
+        packages = (replace(one, hashes=hashes.get(one.name) or one.hashes) for one in self.packages)
+        return Lock(tuple(packages), self.options)
+
+
+def promised_hashes(text: str) -> dict[str, tuple[str, ...]]:
+    """The hashes a requirements file names, by package; lines it cannot read are for uv to complain about."""
+    promised: dict[str, tuple[str, ...]] = {}
+    for line in _logical_lines(text):
+        named = _NAME.match(line)
+        if named is not None and (hashes := tuple(sorted(_HASH.findall(line)))):
+            promised[canonicalize_name(named[0])] = hashes
+    return promised
+
+
+def _is_option(line: str) -> bool:
+    return line.startswith("-") and not line.startswith(_EDITABLE)
 
 
 def _logical_lines(text: str) -> list[str]:
@@ -105,14 +129,12 @@ def _logical_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def _parse_line(line: str) -> LockedPackage | None:
+def _parse_line(line: str) -> LockedPackage:
     hashes = tuple(sorted(_HASH.findall(line)))
     text = _HASH.sub("", line).strip()
-    editable = text.startswith(("-e ", "--editable "))
+    editable = text.startswith(_EDITABLE)
     if editable:
         text = text.split(None, 1)[1]
-    elif text.startswith("-"):  # an option such as --index-url: hashes make it irrelevant
-        return None
     named = _NAME.match(text)
     bare = text.startswith((".", "/", "file:"))
     if named is None and not bare:

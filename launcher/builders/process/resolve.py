@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from launcher.builders.process import convert
-from launcher.builders.process.lock import Lock
+from launcher.builders.process.lock import Lock, promised_hashes
+from launcher.builders.process.runner import Outcome
 from launcher.builders.process.sandbox import REPOSITORY
 from launcher.builders.process.steps import Steps
 from launcher.builders.process.workspace import EXCHANGE, UV
@@ -15,6 +18,7 @@ from launcher.errors import BuildFailed, RecipeInvalid
 from launcher.models import RecipeKind, SessionMode
 
 NEEDS_BUILD = re.compile(r"no usable wheels|no wheels|[Bb]uilding source|source dist|source tree|--no-build|disabled")
+_LISTS = frozenset({RecipeKind.REQUIREMENTS, RecipeKind.PYLOCK})
 _WHAT = "Resolving the requirements"
 
 
@@ -26,6 +30,7 @@ class Resolver:
         self._workspace = steps.workspace
         self._recipe = steps.recipe
         self._config = steps.config
+        self.needs_building = False  # some package has no wheel
 
     async def resolve(self) -> tuple[Lock, SessionMode]:
         """The lock and where the session's server comes from. Raises BuildFailed, RecipeInvalid."""
@@ -44,16 +49,31 @@ class Resolver:
         if main is None or kind is RecipeKind.NONE:
             return [], {}
         if kind is RecipeKind.DEPENDENCY_GROUP:
-            return ["--group", f"{main}:{self._recipe.options.get('group', 'dev')}"], {}
-        if kind in (RecipeKind.REQUIREMENTS, RecipeKind.PYPROJECT, RecipeKind.SETUP_PY):
-            return [main], {}
+            return self._groups(main), {}
+        if kind is RecipeKind.REQUIREMENTS:
+            return [main], await asyncio.to_thread(self._promised)
+        if kind in {RecipeKind.PYPROJECT, RecipeKind.SETUP_PY}:
+            return [main, *self._groups(main)], {}
         if kind is RecipeKind.UV_LOCK:
             text = await self._export_uv_lock(main)
         else:
             text = self._converted(kind, main)
-        exported = Lock.parse(text)
-        promised = {one.name: one.hashes for one in exported.packages if one.hashes}
-        return [self._workspace.write("recipe.txt", text)], promised
+        directory = PurePosixPath(REPOSITORY) / PurePosixPath(main).parent
+        return [self._workspace.write("recipe.txt", convert.anchored(text, directory))], promised_hashes(text)
+
+    def _groups(self, main: str) -> list[str]:
+        names = filter(None, self._recipe.options.get("groups", "").split(","))
+        return [argument for name in names for argument in ("--group", f"{main}:{name}")]
+
+    def _promised(self) -> dict[str, tuple[str, ...]]:
+        """Hashes that the requirements files name: uv resolves without them, the installation must heed them."""
+        promised: dict[str, tuple[str, ...]] = {}
+        for path in self._recipe.files:
+            if PurePosixPath(path).suffix in {".txt", ".in"} or path == self._recipe.main:
+                with contextlib.suppress(OSError):  # uv says so itself when it misses a file
+                    found = promised_hashes(self._workspace.read(path, below="repository"))
+                    promised |= {name: (*promised.get(name, ()), *hashes) for name, hashes in found.items()}
+        return promised
 
     def _converted(self, kind: RecipeKind, main: str) -> str:
         try:
@@ -70,11 +90,11 @@ class Resolver:
     async def _export_uv_lock(self, main: str) -> str:
         directory = PurePosixPath(main).parent
         command = [UV, "export", "--locked", "--no-header", "--no-annotate", "--quiet", "--format", "requirements.txt"]
+        if groups := self._recipe.options.get("groups"):
+            command += ["--no-default-groups", *(f"--group={name}" for name in groups.split(","))]
         command += ["--no-emit-project", "--python", str(self._workspace.interpreter.executable)]
         command += ["--project", str(PurePosixPath(REPOSITORY) / directory), "-o", f"{EXCHANGE}/export.txt"]
-        outcome = await self._steps.attempt(self._workspace.clean(), [*command, "--no-build"])
-        if outcome.status and NEEDS_BUILD.search(outcome.tail):
-            outcome = await self._steps.attempt(self._workspace.foreign(), command)
+        outcome = await self._clean_then_foreign(command)
         if outcome.status:
             failure = self._steps.failure(f"Reading {main}", outcome)
             raise RecipeInvalid(failure.message, hint="Run `uv lock` in the repository and commit uv.lock.")
@@ -88,10 +108,7 @@ class Resolver:
         command += ["--no-strip-extras", "--emit-index-url", "--emit-find-links", "--upgrade"]
         command += ["--python", str(self._workspace.interpreter.executable), "-o", f"{EXCHANGE}/lock.txt"]
         command += [*inputs, ours]
-        outcome = await self._steps.attempt(self._workspace.clean(), [*command, "--no-build"])
-        if outcome.status and NEEDS_BUILD.search(outcome.tail):
-            self._steps.log.write("Some packages have no wheels and are built from source.\n")
-            outcome = await self._steps.attempt(self._workspace.foreign(), command)
+        outcome = await self._clean_then_foreign(command)
         if outcome.status:
             raise self._steps.failure(_WHAT, outcome)
         try:
@@ -99,5 +116,18 @@ class Resolver:
         except OSError as error:
             raise BuildFailed(f"{_WHAT} failed.", hint="The last lines of the build's log say more.") from error
 
+    async def _clean_then_foreign(self, command: list[str]) -> Outcome:
+        """Without running foreign code when that is enough; words of a first try that is made good are not shown."""
+        if not self.needs_building:
+            outcome = await self._steps.attempt(self._workspace.clean(), [*command, "--no-build"], quiet=True)
+            if not outcome.status or not NEEDS_BUILD.search(outcome.tail):
+                self._steps.log.write(outcome.tail)
+                return outcome
+            self._steps.log.write("Something has no wheel and is built from source.\n")
+            self.needs_building = True
+        return await self._steps.attempt(self._workspace.foreign(), command)
+
     def _additions(self, additions: tuple[str, ...]) -> list[str]:
-        return list(additions)
+        """What we add to the recipe's inputs: our packages, and the project that mybinder.org would install too."""
+        implicit = self._recipe.options.get("implicit") and self._recipe.kind in _LISTS
+        return [*additions, REPOSITORY] if implicit else list(additions)

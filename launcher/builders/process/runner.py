@@ -70,26 +70,26 @@ async def run_command(
         start_new_session=True,
     )
     tail = Tail()
-    pump = asyncio.create_task(_pump(process, tail, write, limits.idle_seconds))
+    follow = asyncio.create_task(_follow(process, tail, write, limits.idle_seconds))
     watch = asyncio.create_task(watcher.watch(process.pid))
     try:
-        done, _ = await asyncio.wait({pump, watch}, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait({follow, watch}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            task.result()
-        status = await process.wait()
+            task.result()  # a limit is exceeded
+        status = await follow
     finally:
-        for task in (pump, watch):
+        for task in (follow, watch):
             task.cancel()
         await asyncio.shield(asyncio.create_task(_end(process)))
-        await asyncio.gather(pump, watch, return_exceptions=True)
+        await asyncio.gather(follow, watch, return_exceptions=True)
     await watcher.check_disk()
     return Outcome(status if status >= 0 else 128 - status, tail.text)
 
 
-async def _pump(
+async def _follow(
     process: asyncio.subprocess.Process, tail: Tail, write: Callable[[str], None], idle: float | None
-) -> None:
-    """Move output to the log as it comes."""
+) -> int:
+    """Move output to the log as it comes, then wait for the end; its status."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     stream = process.stdout
     while stream is not None:
@@ -105,7 +105,8 @@ async def _pump(
             tail.feed(text)
             write(text)
         if not data:
-            return
+            break
+    return await process.wait()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
