@@ -97,10 +97,10 @@ class Launches(Protocol):
         Closing the iterator leaves the launch going on. ``after`` is the id of the last event a client has seen.
         """
 
-    async def build_log(
+    def build_log(
         self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
     ) -> AsyncIterator[LaunchEvent]:
-        """The log of one build from byte ``after``; ends when the build does. Raises BuildNotFound."""
+        """The log of one build from byte ``after``; ends when the build does. The first step raises BuildNotFound."""
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """Cancel a build this person asked for (or any, for admins). Raises BuildNotFound, NotAllowed."""
