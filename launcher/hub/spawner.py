@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
 from tornado import web
 from traitlets import import_item
+from traitlets.config.loader import LazyConfigValue
 
 from launcher.config import Settings
 from launcher.errors import ConfigurationInvalid, LauncherError, TicketInvalid
@@ -72,7 +73,7 @@ def resolve_spawner_class(configured: Any) -> type[Spawner]:
 
     Raises ConfigurationInvalid when there is no such spawner.
     """
-    if configured is None:
+    if configured is None or isinstance(configured, LazyConfigValue):
         return LocalProcessSpawner  # type: ignore[no-any-return]
     if isinstance(configured, type):
         return configured
@@ -96,7 +97,7 @@ def launch_spawner(base: type[Spawner], settings: Settings) -> type[Spawner]:
     from launcher.hub.process import ProcessSpawnerMixin
 
     if issubclass(base, LaunchSpawnerMixin):
-        base = base.__mro__[2]  # `enable` called twice: start again from the operator's own class
+        base = base.__bases__[1]  # `enable` called twice: start again from the operator's own class
     if not issubclass(base, LocalProcessSpawner):
         raise ConfigurationInvalid(
             f"The process runtime starts local processes, but the hub's spawner is {base.__name__}.",

@@ -5,57 +5,63 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from launcher.models import BuildId
 from launcher.sessions.base import LaunchEvent
 
-Say = Callable[[LaunchEvent], None]
+Said = LaunchEvent | BuildId
+"""What a launch says: an event, or the build whose log comes next. Logs are kept once, by the build."""
+Say = Callable[[Said], None]
 
 
 class LaunchTask:
     """One launch in progress. It goes on when listeners leave; late ones hear it from the start."""
 
     def __init__(self, run: Callable[[Say], Awaitable[None]]) -> None:
-        self._events: list[LaunchEvent] = []
-        self._changed = asyncio.Condition()
-        self._over = False
+        self._said: list[Said] = []
         self._news = asyncio.Event()
+        self._over = False
+        self._error: Exception | None = None
         self.task = asyncio.create_task(self._run(run))
 
     @property
     def over(self) -> bool:
-        """Whether the last event has been said."""
+        """Whether everything has been said."""
         return self._over
 
     async def _run(self, run: Callable[[Say], Awaitable[None]]) -> None:
         try:
             await run(self._say)
+        except Exception as error:  # noqa: BLE001 - every listener is told, see `result`
+            self._error = error
         finally:
             self._over = True
             self._wake()
 
-    def _say(self, event: LaunchEvent) -> None:
-        self._events.append(event)
+    def _say(self, item: Said) -> None:
+        self._said.append(item)
         self._wake()
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def listen(self, *, after: str | None = None) -> AsyncIterator[LaunchEvent]:
-        """All events, or those after the one with the id ``after``, until the launch is over."""
-        position = self._position_after(after)
+    async def listen(self) -> AsyncIterator[Said]:
+        """All that was said and will be said, until the launch is over."""
+        position = 0
         while True:
             news = self._news
-            while position < len(self._events):
+            while position < len(self._said):
                 position += 1
-                yield self._events[position - 1]
-            if self._over and position >= len(self._events):
+                yield self._said[position - 1]
+            if self._over and position >= len(self._said):
                 return
-            if position >= len(self._events):
+            if position >= len(self._said) and news is self._news:
                 await news.wait()
 
-    def _position_after(self, after: str | None) -> int:
-        if after is not None:
-            for index, event in enumerate(self._events):
-                if event.id == after:
-                    return index + 1
-        return 0
+    async def result(self) -> None:
+        """Return when the launch has ended well. Raises what it ended with."""
+        await asyncio.wait({self.task})
+        if self.task.cancelled():
+            raise asyncio.CancelledError
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,202 @@
+"""The service: wires the parts together, runs until it is told to stop, drains.
+
+JupyterHub starts it as a managed service (``launcher serve``); all it needs is in its environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.web import RequestHandler
+
+import launcher
+from launcher.builders.base import Builder
+from launcher.builds import BuildLogs, BuildQueue
+from launcher.config import SETTINGS_VARIABLE, Settings
+from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, TicketInvalid
+from launcher.hub.redeem import REDEEM_PATH
+from launcher.log import configure_logging
+from launcher.runtimes import make_builder
+from launcher.sessions.launch import LaunchParts
+from launcher.sessions.service import LaunchService
+from launcher.sources.registry import RepositorySources
+from launcher.sources.providers import SourcesConfig
+from launcher.store import StateLock, Store
+from launcher.tickets import TicketSigner
+from launcher.web import WebParts, WebSettings, make_application
+
+log = structlog.get_logger(__name__)
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+@dataclass(frozen=True)
+class ServiceAddress:
+    """What JupyterHub tells a service about itself (``JUPYTERHUB_*``)."""
+
+    port: int
+    prefix: str
+    hub_base_url: str
+    hub_api_url: str
+
+    @classmethod
+    def from_environment(cls) -> ServiceAddress:
+        """Read the variables. Raises ConfigurationInvalid when JupyterHub did not start us."""
+        try:
+            port = urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"]).port
+            prefix = os.environ["JUPYTERHUB_SERVICE_PREFIX"]
+            base, api = os.environ["JUPYTERHUB_BASE_URL"], os.environ["JUPYTERHUB_API_URL"]
+        except KeyError as error:
+            raise ConfigurationInvalid(
+                "`launcher serve` is started by JupyterHub, not by hand.",
+                hint="Put `import launcher; launcher.enable(c)` into jupyterhub_config.py, or run `launcher up`.",
+            ) from error
+        if port is None:
+            raise ConfigurationInvalid("JUPYTERHUB_SERVICE_URL has no port.")
+        return cls(port, prefix, base, api)
+
+
+class RedeemHandler(RequestHandler):
+    """``POST api/v1/tickets/redeem``: the Hub's spawner exchanges a ticket for its plan, once."""
+
+    def initialize(self, store: Store, signer: TicketSigner) -> None:
+        """Take the parts it works with."""
+        self._store = store
+        self._signer = signer
+
+    def check_xsrf_cookie(self) -> None:
+        """No cookie is looked at: the signed ticket is the credential."""
+
+    def post(self) -> None:
+        """The plan as JSON. 403 for a ticket that is not good any more, 400 for another body."""
+        try:
+            self.finish(self._redeem())
+        except LauncherError as error:
+            self.set_status(error.http_status)
+            self.finish({"error": error.to_dict()})
+
+    def _redeem(self) -> dict[str, object]:
+        try:
+            body = json.loads(self.request.body)
+            token, user, server = (str(body[name]) for name in ("ticket", "user", "server_name"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadRequest("A ticket, a user and a server name are needed.") from error
+        ticket = self._signer.read(token, user=user, server_name=server)
+        plan = self._store.redeem_ticket(ticket.jti)
+        if plan is None:
+            raise TicketInvalid("This start request was used before.", hint="Open the repository's launch link again.")
+        return plan.to_json()
+
+
+def _sources(settings: Settings) -> RepositorySources:
+    return RepositorySources(
+        SourcesConfig(
+            cache_directory=settings.state / "repositories",
+            allow_hosts=frozenset(settings.allow_hosts),
+            local_directories=tuple(Path(directory) for directory in settings.local_directories),
+            fetch_timeout=settings.source_timeout_seconds,
+            max_repository_bytes=settings.source_max_bytes,
+            github_token=settings.github_token or None,
+            gitlab_token=settings.gitlab_token or None,
+        )
+    )
+
+
+def _web_settings(settings: Settings, address: ServiceAddress, builder: Builder) -> WebSettings:
+    secret = _stable_secret(settings.state / "secrets" / "build-token")
+    return WebSettings(
+        build_token_secret=secret,
+        service_prefix=address.prefix,
+        hub_base_url=address.hub_base_url,
+        public_url=settings.public_url or None,
+        cors_origins=settings.cors_origins,
+        version=launcher.__version__,
+        builder_info={"builder": builder.fingerprint[:16]},
+        banner=settings.banner,
+    )
+
+
+def _stable_secret(path: Path) -> bytes:
+    """32 random bytes in hex that survive restarts, readable by the service alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(32).hex().encode())
+    return path.read_bytes()
+
+
+@asynccontextmanager
+async def running_service(settings: Settings, address: ServiceAddress) -> AsyncIterator[HTTPServer]:
+    """The whole service, listening, until the block ends; then it drains: builds stop and stay in the queue."""
+    async with AsyncExitStack() as stack:
+        lock = StateLock(settings.state)
+        await asyncio.to_thread(lock.acquire)
+        stack.callback(lock.release)
+        store = Store.open(settings.store_url)
+        stack.callback(store.close)
+        builder = make_builder(settings)
+        logs = BuildLogs(settings.state / "logs")
+        builds = BuildQueue(
+            store, builder, logs, concurrency=settings.build_concurrency, max_waiting=settings.build_max_waiting
+        )
+        await builds.start()
+        stack.push_async_callback(builds.stop)
+        sources = _sources(settings)
+        signer = TicketSigner(settings.ticket_secret)
+        parts = LaunchParts(sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url)
+        launches = LaunchService(parts, public_url=settings.public_url)
+
+        async def hub_answers() -> dict[str, object]:
+            response = await AsyncHTTPClient().fetch(f"{address.hub_api_url}/", raise_error=False)
+            return {"service": "JupyterHub API", "ok": response.code == 200}  # noqa: PLR2004
+
+        redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": store, "signer": signer})
+        web = WebParts(
+            launches=launches,
+            sources=sources,
+            settings=_web_settings(settings, address, builder),
+            health_checks=(hub_answers,),
+            extra_handlers=(redeem,),
+        )
+        server = HTTPServer(make_application(web))
+        server.listen(address.port, "127.0.0.1")
+        stack.push_async_callback(server.close_all_connections)
+        stack.callback(server.stop)
+        log.info("service.ready", port=address.port, prefix=address.prefix)
+        yield server
+
+
+async def _serve(settings: Settings, address: ServiceAddress) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running_service(settings, address):
+        await stop.wait()
+
+
+def serve() -> int:
+    """Run the service until SIGTERM or Ctrl-C. Raises OperatorError when it cannot start."""
+    configure_logging()
+    # The Hub may be killed without a chance to stop us; a service without its Hub would hold the state for ever.
+    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    settings = Settings.from_json(os.environ.get(SETTINGS_VARIABLE, ""))
+    os.environ.pop(SETTINGS_VARIABLE, None)  # children need none of it
+    asyncio.run(_serve(settings, ServiceAddress.from_environment()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(serve())

@@ -1,0 +1,30 @@
+"""The one place that knows which runtime is on: settings in, the runtime's parts out."""
+
+from __future__ import annotations
+
+from launcher.builders.base import Builder
+from launcher.builders.process.builder import ProcessBuilder
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.egress import EgressMode
+from launcher.builders.process.limits import BuildLimits
+from launcher.config import Settings
+
+
+def make_builder(settings: Settings) -> Builder:
+    """The builder of the configured runtime. Raises ConfigurationInvalid or SandboxUnavailable."""
+    limits = BuildLimits(
+        seconds=settings.build_timeout_seconds,
+        memory_bytes=settings.build_memory_bytes,
+        disk_bytes=settings.build_disk_bytes,
+        processes=settings.build_processes,
+    )
+    chosen = {"index_url": settings.index_url} if settings.index_url else {}
+    config = ProcessBuilderConfig.from_environment(
+        settings.state,
+        allow_hosts=settings.allow_hosts,
+        egress=EgressMode(settings.build_network),
+        limits=limits,
+        python_downloads=settings.allow_python_downloads,
+        **chosen,
+    )
+    return ProcessBuilder(config)

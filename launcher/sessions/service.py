@@ -1,0 +1,186 @@
+"""Launches for the web: previews, single flight, the one stream that people listen to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any
+
+from launcher.builds import BuildQueue
+from launcher.errors import BuildNotFound, LauncherError, NotAllowed
+from launcher.models import BuildId, EnvironmentStatus, Person, ServerName, Spec, Username
+from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.sessions.launch import Launch, LaunchParts, Ready, failure, read_recipe
+from launcher.sessions.names import server_name
+from launcher.sessions.tasks import LaunchTask
+from launcher.policy.trust import home_for
+from launcher.store.rows import BuildRow
+
+TOKEN_SECONDS = 3600
+
+
+class LaunchService:
+    """Implements `launcher.sessions.base.Launches`.
+
+    ``public_url`` is ``scheme://host`` of the hub as clients see it; ready events hold absolute URLs then.
+    """
+
+    def __init__(self, parts: LaunchParts, *, public_url: str = "") -> None:
+        self._parts = parts
+        self._public_url = public_url.rstrip("/")
+        self._running: dict[tuple[Username, str, bool], tuple[Launch, LaunchTask]] = {}
+
+    async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
+        """See `Launches.preview`."""
+        parts = self._parts
+        repository = parts.sources.repository(spec)
+        parts.policy.check(repository)
+        name = server_name(repository)
+        trust = parts.policy.trust(repository, mine=parts.store.is_mine(person.name, repository.id))
+        server = await parts.hub(hub_token).server(person.name, name)
+        resolved = await parts.sources.resolve(spec)
+        preview = Preview(
+            resolved=resolved,
+            trust=trust,
+            home=home_for(trust),
+            recipe=None,
+            key=None,
+            environment=None,
+            server_name=name,
+            running=server.url if server is not None and server.ready else None,
+            problem=None,
+        )
+        try:
+            prepared = await read_recipe(parts, resolved)
+        except LauncherError as error:
+            return _with(preview, problem=f"{error.message} {error.hint}".strip())
+        row = parts.store.environment(prepared.key)
+        status = row.status if row is not None else None
+        return _with(preview, recipe=prepared.recipe, key=prepared.key, environment=status)
+
+    async def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent]:
+        """See `Launches.launch`."""
+        launch, task = self._join(request)
+        seen = _position(after)
+        async for item in task.listen():
+            if isinstance(item, LaunchEvent):
+                yield item
+                continue
+            start = seen[1] if seen is not None and seen[0] == item else 0
+            async for event in self._log(item, start, follow=True):
+                yield event
+        yield await self._last_event(request, launch, task)
+
+    def _join(self, request: LaunchRequest) -> tuple[Launch, LaunchTask]:
+        """The launch of this person and spec that goes on already, or a new one."""
+        key = (request.person.name, request.spec.path, request.build_only)
+        known = self._running.get(key)
+        if known is not None and not known[1].over and not request.trust:
+            return known
+        launch = Launch(self._parts, request)
+        task = LaunchTask(launch.run)
+        self._running[key] = (launch, task)
+        task.task.add_done_callback(lambda _: self._forget(key, task))
+        return launch, task
+
+    def _forget(self, key: tuple[Username, str, bool], task: LaunchTask) -> None:
+        if key in self._running and self._running[key][1] is task:
+            del self._running[key]
+
+    async def _last_event(self, request: LaunchRequest, launch: Launch, task: LaunchTask) -> LaunchEvent:
+        try:
+            await task.result()
+            if launch.outcome is None:
+                raise RuntimeError("a launch ended without an outcome")
+            return await self._ready(request, launch.outcome)
+        except Exception as error:  # noqa: BLE001 - the stream's promise: it ends with ready or failed
+            return failure(error, secrets.token_hex(6))
+
+    async def _ready(self, request: LaunchRequest, outcome: Ready) -> LaunchEvent:
+        """The ready event, with this listener's own path and token."""
+        if outcome.url is None:
+            return LaunchEvent("ready", "Done! Image built\n", {"imageName": outcome.image})
+        url = self._public_url + outcome.url
+        data: dict[str, Any] = {
+            "url": url,
+            "image": outcome.image,
+            "repo_url": outcome.repository.url,
+            "server_name": outcome.server_name,
+            "open_path": request.open_path,
+            "binder_ref_url": outcome.ref_url,
+            "binder_launch_host": request.launch_host,
+            "binder_request": f"v2/{request.spec.path}",
+            "binder_persistent_request": f"v2/{outcome.persistent_spec}",
+            "binder_client_ip": request.client_ip,
+        }
+        if request.wants_token:
+            data["token"] = await self._token(request, outcome.server_name)
+        return LaunchEvent("ready", f"server running at {url}\n", data)
+
+    async def _token(self, request: LaunchRequest, name: ServerName) -> str:
+        """A token that opens just this session; the caller's own when it may not make one."""
+        hub = self._parts.hub(request.hub_token)
+        token = await hub.access_token(request.person.name, name, seconds=TOKEN_SECONDS)
+        return token or request.hub_token
+
+    async def build_log(
+        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
+    ) -> AsyncIterator[LaunchEvent]:
+        """See `Launches.build_log`."""
+        self._row(person, build_id)
+        async for event in self._log(build_id, after, follow=follow):
+            yield event
+
+    async def _log(self, build_id: BuildId, after: int, *, follow: bool) -> AsyncIterator[LaunchEvent]:
+        async for record in self._parts.builds.watch(build_id, after, follow=follow):
+            position = f"{build_id}:{record.offset}"
+            yield LaunchEvent(record.stage, record.text, {"build_id": build_id}, position)
+
+    async def cancel_build(self, person: Person, build_id: BuildId) -> None:
+        """See `Launches.cancel_build`."""
+        row = self._row(person, build_id)
+        if row.asked_by != person.name and not person.admin:
+            raise NotAllowed("Only the person who asked for a build, or an admin, can cancel it.")
+        await self._parts.builds.cancel(build_id)
+
+    async def builds(self, person: Person) -> list[dict[str, Any]]:
+        """See `Launches.builds`."""
+        rows = self._parts.store.builds_of(None if person.admin else person.name, limit=200)
+        return [_build_json(row, self._parts.builds) for row in rows]
+
+    def _row(self, person: Person, build_id: BuildId) -> BuildRow:
+        row = self._parts.store.build(build_id)
+        if row is None or not (person.admin or row.asked_by == person.name):
+            raise BuildNotFound("There is no such build.", hint="It may be somebody else's, or older than the history.")
+        return row
+
+
+def _with(preview: Preview, **changes: Any) -> Preview:
+    from dataclasses import replace
+
+    return replace(preview, **changes)
+
+
+def _position(after: str | None) -> tuple[str, int] | None:
+    """``<build id>:<byte offset>`` taken apart; None for anything else."""
+    build, colon, offset = (after or "").rpartition(":")
+    return (build, int(offset)) if colon and offset.isdigit() else None
+
+
+def _build_json(row: BuildRow, builds: BuildQueue) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "environment": row.environment_key,
+        "status": row.status.value,
+        "spec": row.spec,
+        "asked_by": row.asked_by,
+        "created": row.created.isoformat(),
+        "started": row.started.isoformat() if row.started else None,
+        "finished": row.finished.isoformat() if row.finished else None,
+        "error": {"code": row.error_code, "message": row.error_message, "hint": row.error_hint}
+        if row.error_code
+        else None,
+        "queue_position": builds.position(row.id) if row.is_open else None,
+    }
+
+
