@@ -25,6 +25,7 @@ PUBLIC_PORTS = frozenset({443, 8443})
 """Ports of public hosts; any other port needs the operator's word, so that links are no port scanner."""
 
 MAX_URL_LENGTH = 4096
+LOOKUP_SECONDS = 10.0
 
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#@:\[\]\\%]+)(?::(?P<port>[0-9]{1,5}))?"
@@ -183,7 +184,8 @@ class AddressPolicy:
         """
         allowed = self.allows_privately(host, port)
         try:
-            answers = [host] if _is_literal(host) else await self._resolver(host, port)
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                answers = [host] if _is_literal(host) else await self._resolver(host, port)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN or allowed:
                 raise _not_found_now() from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigurationInvalid, RepositoryNotFound, SourceError, SourceTooLarge, SourceUnavailable
+from launcher.models import is_commit
 from launcher.sources.addresses import AddressPolicy
 
 MINIMUM_VERSION = (2, 37)  # the first with http.curloptResolve
 _KEPT = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE")
+_REDIRECTED = re.compile(r"returned error: 30[12378]\b|unable to update url base from redirection")
 _SETTINGS = {
     "core.symlinks": "false",
     "core.hooksPath": "/dev/null",
@@ -82,18 +85,16 @@ class Remote:
 class Git:
     """Runs git with nothing of this machine around it.
 
-    home: a directory of ours, made when missing; git sees it as its home and finds it empty.
-    addresses: decides which remotes are spoken to.
+    addresses: decides which remotes are spoken to; by default every public one.
     timeout: seconds any command may take when the call does not say otherwise.
     """
 
-    def __init__(self, home: Path, addresses: AddressPolicy, *, timeout: float = 120.0) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        self.addresses = addresses
+    def __init__(self, addresses: AddressPolicy | None = None, *, timeout: float = 120.0) -> None:
+        self.addresses = addresses or AddressPolicy()
         self._timeout = timeout
         self._environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | {
-            "HOME": str(home),
-            "XDG_CONFIG_HOME": str(home),
+            "HOME": "/nonexistent",  # the home of nobody: no .netrc, no .gitconfig, no cookies
+            "XDG_CONFIG_HOME": "/nonexistent",
             "LC_ALL": "C",
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -159,15 +160,23 @@ class Git:
     async def list_refs(self, remote: Remote, *patterns: str) -> dict[str, str]:
         """Full ref name -> object id of what a remote offers; peeled tags as ``refs/tags/X^{}``.
 
-        patterns: full names (``HEAD``, ``refs/heads/main``), or globs of them. git matches the ends of names, so the
-        answer may hold more than was asked for. Raises RepositoryNotFound, SourceUnavailable, SourceTooLarge.
+        The branch that HEAD means, if any, is under ``HEAD@``. patterns: full names (``HEAD``, ``refs/heads/main``),
+        or globs of them. git matches the ends of names, so the answer may hold more than was asked for.
+        Raises RepositoryNotFound, SourceUnavailable, SourceTooLarge.
         """
-        result = await self.run("ls-remote", "--quiet", "--end-of-options", remote.url, *patterns, remote=remote)
+        result = await self.run(
+            "ls-remote", "--quiet", "--symref", "--end-of-options", remote.url, *patterns, remote=remote
+        )
         if not result.ok:
             raise remote_failure(result)
-        lines = result.output.decode("utf-8", "surrogateescape").split("\n")
-        pairs = (line.split("\t", 1) for line in lines if "\t" in line)
-        return {name: target for target, name in pairs}
+        refs: dict[str, str] = {}
+        for line in result.output.decode("utf-8", "surrogateescape").split("\n"):
+            target, tab, name = line.partition("\t")
+            if target.startswith("ref: "):
+                refs[f"{name}@"] = target.removeprefix("ref: ")
+            elif tab and is_commit(target):
+                refs[name] = target
+        return refs
 
     def run_now(self, *arguments: str, directory: Path, output_limit: int = 16_000_000) -> bytes:
         """The output of a quick local command, waiting for it. Raises SourceError when git fails."""
@@ -206,9 +215,15 @@ class Git:
         return command
 
 
+class RepositoryMoved(SourceUnavailable):
+    """The host redirects to another address, which git does not follow; `git_based` looks where it leads."""
+
+
 def remote_failure(result: GitResult) -> SourceError | RepositoryNotFound:
     """The error for people after a failed command that spoke to a remote; git's own words stay inside."""
     said = result.error.lower()
+    if _REDIRECTED.search(said):
+        return RepositoryMoved("The repository has moved.", hint="Use its new address.")
     if any(mark in said for mark in ("could not read username", "not found", "authentication failed", "error: 403")):
         return RepositoryNotFound(
             "There is no public repository at this address.", hint="Check the link for a typing error."

@@ -32,7 +32,8 @@ class SourcesConfig:
     cache_directory: bare repositories live below it. allow_hosts: ``host:port`` that may be private and http.
     local_directories: the only directories ``local/`` may name. timeout: seconds for one question (resolve);
     fetch_timeout: seconds for getting files. max_*: caps of one repository or archive.
-    github_token, gitlab_token: for asking public repositories more often; they are sent to the APIs only.
+    github_token: for asking about public repositories more often; it is sent to GitHub's API only, and should have no
+    scope, because whatever it can see can be launched by everybody.
     *_url: where GitHub, GitLab and their APIs are.
     """
 
@@ -50,7 +51,6 @@ class SourcesConfig:
     gist_url: str = "https://gist.github.com"
     allow_secret_gist: bool = False
     gitlab_url: str = "https://gitlab.com"
-    gitlab_token: str | None = field(default=None, repr=False)
     provider_urls: Mapping[str, str] = field(default_factory=dict)
     """Other base URLs by name (``doi``, ``zenodo`` …) of the providers that have them."""
     dataverse_hosts: frozenset[str] | None = None
