@@ -1,0 +1,241 @@
+"""The repository's files in the home, in a directory of their own, with the person's edits.
+
+`put_in_place` is the only door. The directory is ``~/<name>``, or ``~/<name>-<8 hex of the identity>`` when something
+else has that name. Which repository a directory belongs to is written in the clone's own configuration
+(``launcher.repository``); a directory that does not say so is somebody else's and is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Callable, Iterator
+
+from .git import Git, GitError, encode
+from .problem import Problem
+from .sync import SYNCED, UPSTREAM, Damaged, LeftAlone, bring_up_to_date, fetch
+from .worktree import free_name, remove_tree, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOCK_WAIT = 60  # seconds to wait for another session of the same home that is bringing files
+SPACE_LEFT = 10_000_000  # bytes; with less free than this, a failed copy is put down to it
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
+_BRANCH_WITHOUT_NAME = "launcher"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What to put in place.
+
+    repository: a bare repository on this machine that has ``commit``; only read. branch: the branch the commit came
+    from, or None (a tag, a commit, an archive). identity: one spelling for one repository,
+    ``gh:github.com/org/repo``. url: the public address, for ``origin``. name: the wanted directory name.
+    """
+
+    repository: Path
+    commit: str
+    branch: str | None
+    identity: str
+    url: str
+    name: str
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Content:
+        """Check and convert; Problem (``content_failed``) when a value cannot be right."""
+        branch = body.get("branch") or None
+        if branch is not None and str(branch).startswith("refs/heads/"):
+            branch = str(branch)[len("refs/heads/") :]
+        elif branch is not None and str(branch).startswith("refs/"):
+            branch = None  # a tag is not something to be on
+        content = cls(
+            repository=Path(str(body["repository"])),
+            commit=str(body["commit"]),
+            branch=branch,
+            identity=str(body["identity"]),
+            url=str(body["url"]),
+            name=str(body["name"]),
+        )
+        texts = [content.identity, content.url, content.branch or "-"]
+        if not (
+            _COMMIT.fullmatch(content.commit)
+            and _NAME.fullmatch(content.name)
+            and not content.name.endswith(".git")
+            and all(_PRINTABLE.fullmatch(text) for text in texts)
+        ):
+            raise Problem("content_failed", "The repository's files were described in a way that cannot be right.")
+        return content
+
+
+def put_in_place(content: Content, home: Path) -> tuple[Path, list[str]]:
+    """Bring the commit's files into the home; returns the directory and what the person should know.
+
+    Local edits are never lost: see `sync` for the rules. A copy that cannot be updated is left as it is, a broken one
+    is moved aside as a whole and made anew; the messages say so. Raises Problem (``content_failed``) when there is no
+    copy and none can be made.
+    """
+    messages: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="launcher-git-") as scratch, _one_at_a_time(home, messages.append):
+        directory = _choose(content, home, Path(scratch))
+        if not _belongs(directory, content, Path(scratch)):
+            _set_aside(directory, messages.append)
+        if os.path.lexists(directory) and not _is_empty(directory):
+            try:
+                bring_up_to_date(Git(directory, Path(scratch)), content, messages.append)
+            except LeftAlone as reason:
+                messages.append(f"Your copy in {directory.name} was left as it is: {reason}.")
+            except Damaged:
+                _set_aside(directory, messages.append)
+        if not os.path.lexists(directory) or _is_empty(directory):
+            _clone(content, directory, Path(scratch))
+            messages.append(f"Put the repository's files in {directory.name}.")
+    return directory, messages
+
+
+@contextlib.contextmanager
+def _one_at_a_time(home: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the home's content lock, so that two sessions that start at once do not mix their writing."""
+    lock = home / ".local" / "share" / "launcher" / "content.lock"
+    handle: IO[bytes] | None = None
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("ab")
+        until = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise Problem(
+                        "content_failed",
+                        "Another session of yours is still bringing files into this home.",
+                        "Wait a moment and start again.",
+                    ) from None
+                time.sleep(0.05)
+    except OSError as error:  # a file system without locks, or a full one: one session at a time is the usual case
+        print(f"content: no lock: {error}", file=sys.stderr)  # noqa: T201 - the server's log
+        say("Could not make sure that no other session is bringing files at the same time.")
+    try:
+        yield
+    finally:
+        if handle is not None:
+            handle.close()
+
+
+def _choose(content: Content, home: Path, scratch: Path) -> Path:
+    """The directory for this repository: one that is its already, else the first name that is free."""
+    digest = hashlib.sha256(encode(content.identity)).hexdigest()[:8]
+    candidates = [home / content.name, home / f"{content.name}-{digest}"]
+    for candidate in candidates:
+        if _identity_of(candidate, scratch) == content.identity:
+            return candidate
+    for candidate in candidates:
+        if not os.path.lexists(candidate) or _is_empty(candidate):
+            return candidate
+    return candidates[-1]
+
+
+def _identity_of(directory: Path, scratch: Path) -> str | None:
+    """Which repository a directory says it is a copy of; readable even when the clone is broken."""
+    configuration = directory / ".git" / "config"
+    if (directory / ".git").is_symlink() or not configuration.is_file():
+        return None
+    command = ("config", "--file", str(configuration), "--get", "launcher.repository")
+    return Git(directory, scratch).maybe(*command)
+
+
+def _belongs(directory: Path, content: Content, scratch: Path) -> bool:
+    """False only for a directory under our own suffixed name that lost its identity: a broken copy of ours."""
+    free = not os.path.lexists(directory) or _is_empty(directory)
+    return free or _identity_of(directory, scratch) == content.identity
+
+
+def _is_empty(directory: Path) -> bool:
+    """Whether this is a real directory with nothing in it."""
+    return directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir())
+
+
+def _set_aside(directory: Path, say: Callable[[str], None]) -> None:
+    """Rename a copy git cannot read any more; everything in it stays."""
+    name = free_name(directory.parent, f"{directory.name}_backup_{timestamp()}")
+    try:
+        directory.rename(directory.parent / name)
+    except OSError as error:
+        raise Problem(
+            "content_failed",
+            f"The copy in {directory.name} is damaged and could not be moved aside.",
+            "Rename or remove that directory in a session without a repository, then start again.",
+        ) from error
+    say(f"Your copy in {directory.name} was damaged. It is now {name}, with all its files; a new copy was made.")
+
+
+def _clone(content: Content, directory: Path, scratch: Path) -> None:
+    """Make a new copy beside its place and rename it, so that there is never half of one."""
+    partial = directory.parent / f".{directory.name}.launcher-partial"
+    try:
+        remove_tree(partial)
+        partial.mkdir()
+        _fill(Git(partial, scratch), content)
+        partial.rename(directory)
+    except (GitError, OSError) as error:
+        print(f"content: {error}", file=sys.stderr)  # noqa: T201 - the server's log
+        remove_tree(partial)
+        raise _no_copy(directory.parent) from error
+
+
+def _no_copy(home: Path) -> Problem:
+    """Why there is no copy, as far as it can be told: out of space, or something else."""
+    found = os.statvfs(home)
+    if found.f_bavail * found.f_frsize < SPACE_LEFT:
+        return Problem(
+            "content_failed",
+            "The repository's files could not be put into your home: there is no space left.",
+            "Start a session without a repository and free some space, then try again.",
+        )
+    return Problem(
+        "content_failed",
+        "The repository's files could not be put into your home.",
+        "Try again; if it happens again, tell whoever runs this hub.",
+    )
+
+
+def _fill(git: Git, content: Content) -> None:
+    """A shallow clone at the commit, on its branch, with the public address as origin."""
+    form = "sha256" if len(content.commit) == 64 else "sha1"  # noqa: PLR2004 - hex digits of SHA-256
+    git.run("init", "--quiet", "--template=", f"--object-format={form}")
+    branch = content.branch or _BRANCH_WITHOUT_NAME
+    if not git.succeeds("check-ref-format", f"refs/heads/{branch}") or branch.startswith("-"):
+        branch, tracked = _BRANCH_WITHOUT_NAME, None
+    else:
+        tracked = content.branch
+    lines = ["[launcher]", f"\trepository = {_quoted(content.identity)}", f"\tbranch = {_quoted(branch)}"]
+    lines += ['[remote "origin"]', f"\turl = {_quoted(content.url)}", "\tfetch = +refs/heads/*:refs/remotes/origin/*"]
+    if tracked is not None:
+        lines += [f"[branch {_quoted(branch)}]", "\tremote = origin", f"\tmerge = {_quoted('refs/heads/' + tracked)}"]
+    with (git.git_directory / "config").open("ab") as configuration:
+        configuration.write(encode("\n".join(lines) + "\n"))
+    fetch(git, content, UPSTREAM)
+    if git.commit_of(UPSTREAM) != content.commit:
+        raise GitError("what was fetched is not the wanted commit")
+    git.run("checkout", "--quiet", "--no-track", "-B", branch, content.commit)
+    refs = [f"create {SYNCED} {content.commit}"]
+    if tracked is not None:
+        refs.append(f"create refs/remotes/origin/{tracked} {content.commit}")
+    git.run("update-ref", "--stdin", stdin=encode("\n".join(refs) + "\n"))
+
+
+def _quoted(text: str) -> str:
+    """A value of a git configuration file; the caller has made sure that there are no control characters."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
