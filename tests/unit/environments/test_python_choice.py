@@ -39,7 +39,7 @@ def test_runtime_txt_names_a_python(text, python):
     [
         "", "python", "python-", "3.11", "python3.11", "python-3.11-", "python-3.x", "Python-3.11", "python -3.11",
         "julia-1.9", "node-20", "python-3.11\npython-3.12", "python-3.11.4.1", "python-3.11-2024-13-45", "r", "r-",
-        "python-３.11", "python-3.11\x00", "-", "r-4.4-20250131", "--help", "python-3.11 # x",
+        "python-\uff13.11", "python-3.11\x00", "-", "r-4.4-20250131", "--help", "python-3.11 # x",
     ],
 )  # fmt: skip
 def test_nonsense_in_runtime_txt_is_refused_with_the_accepted_forms(text):

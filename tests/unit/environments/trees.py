@@ -1,4 +1,4 @@
-"""Commits for tests: real git repositories, and a tree in memory for the many small cases."""
+"""A commit in memory for the many small cases; test_trap_commits has real git repositories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from launcher.errors import SourceTooLarge
 
 
 class MemoryTree:
-    """A `Tree` with git's own ids. A value is a file's text or bytes; a key ending in ``@`` is a symlink to its value."""
+    """A `Tree` with git's blob ids. Values are text or bytes; a key ending in ``@`` is a symlink to its value."""
 
     def __init__(self, entries: Mapping[str, str | bytes]) -> None:
         self._data: dict[str, bytes] = {}
