@@ -32,11 +32,12 @@ from launcher.log import configure_logging
 from launcher.runtimes import make_builder
 from launcher.sessions.launch import LaunchParts
 from launcher.sessions.service import LaunchService
-from launcher.sources.registry import RepositorySources
 from launcher.sources.providers import SourcesConfig
+from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
 from launcher.tickets import TicketSigner
-from launcher.web import WebParts, WebSettings, make_application
+from launcher.web.application import make_application
+from launcher.web.settings import WebParts, WebSettings
 
 log = structlog.get_logger(__name__)
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -109,7 +110,6 @@ def _sources(settings: Settings) -> RepositorySources:
             fetch_timeout=settings.source_timeout_seconds,
             max_repository_bytes=settings.source_max_bytes,
             github_token=settings.github_token or None,
-            gitlab_token=settings.gitlab_token or None,
         )
     )
 

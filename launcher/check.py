@@ -74,12 +74,14 @@ def _state(directory: Path) -> Finding:
     state = directory.expanduser()
     existing = next(path for path in (state, *state.absolute().parents) if path.exists())
     good = os.access(existing, os.W_OK) and existing.is_dir()
-    return Finding(good=good, what=f"state directory {directory}", hint="Choose one that you may write to, with --state.")
+    return Finding(
+        good=good, what=f"state directory {directory}", hint="Choose one that you may write to, with --state."
+    )
 
 
 def _configuration(path: Path) -> Iterator[Finding]:
     """Load a hub's configuration as the hub does, and look at what the launcher made of it."""
-    from traitlets.config import PyFileConfigLoader
+    from traitlets.config.loader import PyFileConfigLoader
 
     from launcher.config import read_settings
     from launcher.server_environment import is_current

@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:
-    up.add_argument("directories", nargs="*", type=Path, metavar="DIR", help="local directories to launch as repositories")
+    up.add_argument(
+        "directories", nargs="*", type=Path, metavar="DIR", help="local directories to launch as repositories"
+    )
     up.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="N", help="port of the hub; 0 picks a free one")
     up.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="everything that stays")
     up.add_argument("--config", type=Path, metavar="FILE", help="a jupyterhub_config.py on top of the defaults")

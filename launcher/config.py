@@ -131,7 +131,7 @@ class Launcher(Configurable):
         help="Patterns of repositories that get people's own homes without a question, e.g. `gh/my-org/*`.",
     ).tag(config=True)
     allowed_repositories = List(
-        Unicode(), help="If not empty, only repositories that match one of these patterns may launch."
+        Unicode(), help="If not empty, only repositories that match one of these may launch."
     ).tag(config=True)
     banned_repositories = List(Unicode(), help="Repositories that may never launch; wins over all else.").tag(
         config=True

@@ -77,7 +77,7 @@ class LauncherError(Exception):
         return body
 
 
-class BadRequest(LauncherError):  # noqa: N818 - named for what happened, like every class here
+class BadRequest(LauncherError):
     """The request cannot be understood."""
 
     code = "bad_request"
@@ -117,7 +117,7 @@ class RequestTooLarge(BadRequest):
     http_status = 413
 
 
-class NotAllowed(LauncherError):  # noqa: N818
+class NotAllowed(LauncherError):
     """The request was understood and refused."""
 
     code = "not_allowed"
@@ -166,7 +166,7 @@ class TicketInvalid(NotAllowed):
     code = "ticket_invalid"
 
 
-class NotFound(LauncherError):  # noqa: N818
+class NotFound(LauncherError):
     """The thing asked for does not exist, or not for this person."""
 
     code = "not_found"
@@ -301,14 +301,14 @@ class ContentFailed(SessionError):
     code = "content_failed"
 
 
-class HubUnavailable(LauncherError):  # noqa: N818
+class HubUnavailable(LauncherError):
     """JupyterHub did not answer or refused what we asked."""
 
     code = "hub_unavailable"
     http_status = 503
 
 
-class RateLimited(LauncherError):  # noqa: N818
+class RateLimited(LauncherError):
     """Too many requests of one person."""
 
     code = "rate_limited"

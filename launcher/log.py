@@ -1,4 +1,4 @@
-"""Logging: an event name and fields, for people in a terminal and as JSON elsewhere; no secret, no control character."""
+"""Logging: an event name and fields, for people in a terminal, JSON elsewhere; no secret, no control character."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class TicketSigner:
         if len(secret) < _MINIMUM_SECRET_BYTES:
             raise ConfigurationInvalid(
                 "The ticket secret is too short.",
-                hint="Set c.Launcher.ticket_secret to 64 hexadecimal characters, for example from `openssl rand -hex 32`.",
+                hint="Set c.Launcher.ticket_secret to 64 hexadecimal characters; `openssl rand -hex 32` makes some.",
             )
         self._secret = secret
 

@@ -61,8 +61,13 @@ def up(options: UpOptions) -> int:
     facts = _facts(options, state, server, port)
     process = _start_hub(facts, state)
     stopped: list[int] = []
+
+    def on_signal(number: int, _frame: object) -> None:
+        stopped.append(number)
+        _ask_to_stop(process)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, _frame: (stopped.append(received), _ask_to_stop(process))[0])
+        signal.signal(number, on_signal)
     try:
         _wait_until_ready(process, facts["service_url"])
         _announce(options, facts)
@@ -128,7 +133,9 @@ def _directories(options: UpOptions) -> list[str]:
     found = [str(EXAMPLE)]
     for directory in options.directories:
         if not directory.is_dir():
-            raise ConfigurationInvalid(f"{directory} is not a directory.", hint="Name a directory with a repository in it.")
+            raise ConfigurationInvalid(
+                f"{directory} is not a directory.", hint="Name a directory with a repository in it."
+            )
         found.append(str(directory.resolve()))
     return found
 

@@ -12,7 +12,7 @@ _HASHED = re.compile(r".*-[0-9a-f]{32}")
 
 
 def directory_name(name: str) -> str:
-    """A directory name for a user name: itself when that is plain and short, else a readable start and 128 bits of hash.
+    """A directory name for a user name: itself when plain and short, else a readable start and 128 bits of hash.
 
     Injective: a plain name that looks like a hashed one is hashed too. Never ``.``, ``..``, empty, or with a slash.
     """

@@ -1,4 +1,4 @@
-"""``JupyterHub.user_redirect_hook``: nbgitpuller links as instructors hand them out, with an environment if they name one.
+"""``JupyterHub.user_redirect_hook``: nbgitpuller links, which may name an environment.
 
 A link without ``environment`` keeps its meaning. One with ``environment=<provider>/<spec>`` becomes a launch of that
 environment whose session then pulls the files: ``/hub/user-redirect/git-pull?repo=…&environment=gh/org/env/main``.

@@ -1,4 +1,95 @@
-"""placeholder"""
+"""What a session of the process runtime sees, and what its first program is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from launcher.builders.process.sandbox import ENVIRONMENT, HOME, Sandbox
+from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
+from launcher.config import Settings
+from launcher.errors import SessionStartFailed
+from launcher.models import HomeKind, LaunchPlan, SessionMode
+
 SOCKET_NAME = "voice"
-def describe_session(*a, **k): ...
-def session_sandbox(*a, **k): ...
+_INSIDE = Path(__file__).with_name("inside")
+_SCRIPTS = "/srv/launcher"
+_RUN = "/run/launcher"
+_CONTENT = "/srv/content"
+_OVERLAY = "/srv/environment-overlay"
+_DESCRIPTION = "session.json"
+
+
+def describe_session(settings: Settings, plan: LaunchPlan | None, *, arguments: Sequence[str]) -> dict[str, Any]:
+    """The JSON that the session's first program reads; see ``launcher/hub/inside/server.py``.
+
+    ``arguments`` are the Hub's for the single-user server.
+    """
+    environment = plan is not None and plan.environment is not None
+    full = plan is not None and plan.mode is SessionMode.FULL
+    content = None
+    if plan is not None and plan.content is not None:
+        content = {**plan.content, "repository": _CONTENT}
+    return {
+        "home": HOME,
+        "home_kind": (plan.home if plan is not None else HomeKind.PERSONAL).value,
+        "content": content,
+        "environment": {"id": plan.environment, "directory": ENVIRONMENT} if environment and plan else None,
+        "overlay": {"repository": f"{_OVERLAY}/repository", "home": f"{_OVERLAY}/home"} if environment else None,
+        "mode": (SessionMode.FULL if full else SessionMode.KERNEL).value,
+        "python": f"{ENVIRONMENT if full else settings.server_environment}/bin/python",
+        "start": plan.start if plan is not None else None,
+        "socket": f"{_RUN}/{SOCKET_NAME}",
+        "arguments": list(arguments),
+    }
+
+
+def first_command(settings: Settings) -> list[str]:
+    """The program that prepares the session and becomes its server; it runs in our own server environment."""
+    return [f"{settings.server_environment}/bin/python", f"{_SCRIPTS}/server.py", f"{_RUN}/{_DESCRIPTION}"]
+
+
+def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, run: Path) -> Sandbox:
+    """The sandbox of a session. Raises SessionStartFailed when its environment has gone.
+
+    The server is the sandbox's own child: it outlives the Hub's process, so that a restart of the Hub ends nobody's
+    work.
+    """
+    read_only = [(Path(settings.server_environment), settings.server_environment), (_INSIDE, _SCRIPTS)]
+    read_only += [(prefix, str(prefix)) for prefix in _interpreter_prefixes(settings)]
+    if plan is not None and plan.environment is not None:
+        store = EnvironmentStore(settings.state / "environments")
+        meta = store.meta(plan.environment)
+        if meta is None:
+            raise SessionStartFailed(
+                "The environment of this session is not there any more.", hint="Open the launch link again to build it."
+            )
+        read_only += _environment_binds(store.path(plan.environment), meta)
+    if plan is not None and plan.content is not None:
+        read_only.append((Path(plan.content["repository"]), _CONTENT))
+    return Sandbox(
+        read_only=tuple(dict.fromkeys(read_only)),
+        read_write=((home, HOME), (run, _RUN), (run / "tmp", "/tmp")),  # noqa: S108 - the path inside
+        directories=("/run", _OVERLAY),
+        working_directory=HOME,
+        share_network=True,
+        die_with_parent=False,
+        keep_environment=True,
+        tmp_bytes=None,
+    )
+
+
+def _environment_binds(directory: Path, meta: EnvironmentMeta) -> list[tuple[Path, str]]:
+    binds = [(directory / "venv", ENVIRONMENT)]
+    binds += [(Path(prefix), prefix) for prefix in meta.binds]
+    overlays = ((directory / "postbuild" / name, f"{_OVERLAY}/{name}") for name in ("repository", "home"))
+    return binds + [(path, inside) for path, inside in overlays if path.is_dir()]
+
+
+def _interpreter_prefixes(settings: Settings) -> list[Path]:
+    """Where the Python behind the server environment lives, unless the system's directories hold it."""
+    python = Path(settings.server_environment, "bin", "python").resolve()
+    prefixes = {python.parent.parent, Path(sys.base_prefix)}
+    return [prefix for prefix in sorted(prefixes) if not str(prefix).startswith("/usr/") and str(prefix) != "/usr"]

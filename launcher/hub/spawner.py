@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
 from tornado import web
-from traitlets import import_item
+from traitlets import HasTraits, import_item
 from traitlets.config.loader import LazyConfigValue
 
 from launcher.config import Settings
@@ -21,7 +21,7 @@ from launcher.models import LaunchPlan
 from launcher.sessions.names import is_launch_server
 
 
-class LaunchSpawnerMixin:
+class LaunchSpawnerMixin(HasTraits):
     """Redeems tickets. Runtimes put it in front of their own spawner and call `redeem_plan` when they start.
 
     ``launch_settings`` is set on the class that `launch_spawner` makes.

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 
 from launcher.errors import ContentFailed, SessionStartFailed
 
@@ -24,7 +25,7 @@ class SessionVoice:
         self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._server: asyncio.Server | None = None
 
-    async def __aenter__(self) -> SessionVoice:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._listen, str(self._path), limit=_LINE_LIMIT)
         return self
 
@@ -70,7 +71,8 @@ class SessionVoice:
 
     async def ready(self, exited: asyncio.Future[int], *, seconds: float) -> None:
         """Return when the session serves. Raises SessionStartFailed or ContentFailed when it will not."""
-        await asyncio.wait({self._answer, exited}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waited: set[asyncio.Future[Any]] = {self._answer, exited}
+        await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if self._answer.done():
             self._answer.result()
         elif exited.done():

@@ -13,8 +13,6 @@ from launcher.builds import BuildQueue
 from launcher.environments import detect, environment_key
 from launcher.errors import BuildFailed, ConfirmationRequired, LauncherError, SessionStartFailed
 from launcher.models import (
-    BuildId,
-    BuiltEnvironment,
     EnvironmentKey,
     HomeKind,
     LaunchPlan,
@@ -22,6 +20,7 @@ from launcher.models import (
     Repository,
     Resolved,
     ServerName,
+    SessionMode,
     Snapshot,
     Trust,
 )
@@ -30,9 +29,9 @@ from launcher.sessions.base import LaunchEvent, LaunchRequest
 from launcher.sessions.hub import HubClient, Server
 from launcher.sessions.names import project_name, server_name
 from launcher.sessions.tasks import Say
-from launcher.sources import RepositorySources
+from launcher.sources.base import Sources
 from launcher.sources.tree import GitTree
-from launcher.store import Store
+from launcher.store import BuildRow, EnvironmentRow, Store
 from launcher.tickets import TicketSigner
 
 log = structlog.get_logger(__name__)
@@ -42,7 +41,7 @@ log = structlog.get_logger(__name__)
 class LaunchParts:
     """Everything a launch works with."""
 
-    sources: RepositorySources
+    sources: Sources
     builder: Builder
     builds: BuildQueue
     store: Store
@@ -68,6 +67,21 @@ class Ready:
     repository: Repository
     ref_url: str
     persistent_spec: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a session needs to know of its environment."""
+
+    reference: str
+    mode: SessionMode
+
+    @classmethod
+    def of(cls, row: EnvironmentRow) -> Environment:
+        """From a row that says ready. Raises BuildFailed when it does not."""
+        if row.reference is None or row.mode is None:
+            raise BuildFailed("The build left no environment.", hint="Open the launch link again to build it anew.")
+        return cls(row.reference, row.mode)
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,12 @@ class Launch:
         self._user = request.person.name
         self.outcome: Ready | None = None
 
+    def result(self) -> Ready:
+        """Where the launch ended. RuntimeError before that."""
+        if self.outcome is None:
+            raise RuntimeError("the launch has not ended")
+        return self.outcome
+
     async def run(self, say: Say) -> None:
         """Go all the way, or raise a LauncherError."""
         repository = self._parts.sources.repository(self._request.spec)
@@ -157,55 +177,49 @@ class Launch:
         row = self._parts.store.session(self._user, ServerName(server.name))
         if row is None:
             raise SessionStartFailed("The running session is not one of the launcher's.", hint="Stop it and try again.")
-        image = row.environment_key
+        image = row.environment_key or ""
         say(LaunchEvent("built", "Your session of this repository is running...\n", {"imageName": image}))
-        return Ready(server.url, ServerName(server.name), image, repository, row.ref_url, row.persistent_spec)
+        return Ready(server.url, ServerName(server.name), image, repository, repository.url, row.persistent_spec)
 
-    def _outcome(
-        self, url: str | None, name: ServerName, environment: BuiltEnvironment, resolved: Resolved
-    ) -> Ready:
-        return Ready(
-            url, name, environment.reference, resolved.repository, resolved.ref_url, resolved.persistent_spec
-        )
+    def _outcome(self, url: str | None, name: ServerName, environment: Environment, resolved: Resolved) -> Ready:
+        return Ready(url, name, environment.reference, resolved.repository, resolved.ref_url, resolved.persistent_spec)
 
-    async def _environment(self, prepared: Prepared, say: Say | Any) -> BuiltEnvironment:
+    async def _environment(self, prepared: Prepared, say: Say) -> Environment:
         """The environment: known and ready, or built now while listeners read the build's log."""
-        found = await self._parts.builds.ensure(
-            key=prepared.key,
-            recipe=prepared.recipe,
-            snapshot=prepared.snapshot,
-            asked_by=self._user,
-        )
-        if isinstance(found, BuiltEnvironment):
-            message = "Found built image, launching...\n"
-        else:
-            say(found.id)
-            row = await self._parts.builds.wait(found.id)
-            found = self._built(row)
+        builds = self._parts.builds
+        found = await builds.ensure(prepared.key, prepared.recipe, prepared.snapshot, asked_by=self._user)
+        message = "Found built image, launching...\n"
+        if isinstance(found, BuildRow):
             message = "Built image, launching...\n"
-        say(LaunchEvent("built", message, {"imageName": found.reference}))
-        return found
+            async for position in builds.positions(found.id):
+                data = {"build_id": found.id, "queue_position": position}
+                say(LaunchEvent("waiting", "Waiting for build to start...\n", data))
+            say(found.id)
+            found = self._built(await builds.wait(found.id))
+        environment = Environment.of(found)
+        say(LaunchEvent("built", message, {"imageName": environment.reference}))
+        return environment
 
-    def _built(self, row: Any) -> BuiltEnvironment:
+    def _built(self, row: BuildRow) -> EnvironmentRow:
+        if (error := row.error) is not None:
+            raise error
         environment = self._parts.store.environment(row.environment_key)
-        if row.error is not None:
-            raise row.error
-        if environment is None or environment.built is None:
-            raise BuildFailed("The build left no environment.", hint="Open the launch link again to build it anew.")
-        return environment.built
+        if row.is_open or environment is None:
+            raise BuildFailed("The launcher is being restarted.", hint="Open the launch link again: the build goes on.")
+        return environment
 
     async def _start(
-        self, name: ServerName, home: HomeKind, environment: BuiltEnvironment, prepared: Prepared, say: Say
+        self, name: ServerName, home: HomeKind, environment: Environment, prepared: Prepared, say: Say
     ) -> str:
         """Start the session with a ticket; returns its URL path."""
         say(LaunchEvent("launching", "Launching server...\n"))
         plan = self._plan(name, home, environment, prepared)
         token, ticket = self._parts.signer.sign(self._user, name)
-        self._parts.store.issue_ticket(ticket, plan)
-        resolved = prepared.snapshot.resolved
-        self._parts.store.save_session(self._user, name, resolved=resolved, key=prepared.key, home=home)
-        starting = asyncio.create_task(self._hub.start(self._user, name, {"ticket": token}))
-        await starting
+        self._parts.store.issue_ticket(ticket.jti, plan, ticket.expires)
+        self._parts.store.save_session(
+            self._user, name, resolved=prepared.snapshot.resolved, environment_key=prepared.key, home=home
+        )
+        await self._hub.start(self._user, name, {"ticket": token})
         await self._follow(name, say)
         server = await self._hub.server(self._user, name)
         if server is None or not server.ready:
@@ -224,12 +238,9 @@ class Launch:
             if message:
                 say(LaunchEvent("launching", message + "\n"))
 
-    def _plan(
-        self, name: ServerName, home: HomeKind, environment: BuiltEnvironment, prepared: Prepared
-    ) -> LaunchPlan:
+    def _plan(self, name: ServerName, home: HomeKind, environment: Environment, prepared: Prepared) -> LaunchPlan:
         resolved = prepared.snapshot.resolved
         repository = resolved.repository
-        branch = (resolved.ref_name or "").removeprefix("refs/heads/") if resolved.ref_name else ""
         return LaunchPlan(
             user=self._user,
             server_name=name,
@@ -238,9 +249,9 @@ class Launch:
             home=home,
             project=project_name(repository) if home is HomeKind.PROJECT else None,
             content={
-                "cache": str(prepared.snapshot.cache),
+                "repository": str(prepared.snapshot.cache),
                 "commit": prepared.snapshot.commit,
-                "branch": "" if branch.startswith("refs/") else branch,
+                "branch": resolved.ref_name or "",
                 "identity": repository.id,
                 "url": repository.url,
                 "name": repository.name,
@@ -272,8 +283,3 @@ def failure(error: BaseException, error_id: str) -> LaunchEvent:
     hint = f"Tell the people who run this hub, with the number {error_id}."
     data = {"code": "internal_error", "hint": hint, "status_code": 500}
     return LaunchEvent("failed", "Something went wrong inside the launcher.\n", data)
-
-
-def build_marker(item: object) -> BuildId | None:
-    """The build to listen to, when a launch says that it waits for one."""
-    return item if not isinstance(item, LaunchEvent) and isinstance(item, str) else None

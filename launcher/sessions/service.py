@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
-from launcher.builds import BuildQueue
 from launcher.errors import BuildNotFound, LauncherError, NotAllowed
-from launcher.models import BuildId, EnvironmentStatus, Person, ServerName, Spec, Username
+from launcher.models import BuildId, BuildStatus, Person, ServerName, Spec, Username
+from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.sessions.launch import Launch, LaunchParts, Ready, failure, read_recipe
 from launcher.sessions.names import server_name
 from launcher.sessions.tasks import LaunchTask
-from launcher.policy.trust import home_for
-from launcher.store.rows import BuildRow
+from launcher.store import BuildRow, Store
 
 TOKEN_SECONDS = 3600
 
@@ -90,9 +90,7 @@ class LaunchService:
     async def _last_event(self, request: LaunchRequest, launch: Launch, task: LaunchTask) -> LaunchEvent:
         try:
             await task.result()
-            if launch.outcome is None:
-                raise RuntimeError("a launch ended without an outcome")
-            return await self._ready(request, launch.outcome)
+            return await self._ready(request, launch.result())
         except Exception as error:  # noqa: BLE001 - the stream's promise: it ends with ready or failed
             return failure(error, secrets.token_hex(6))
 
@@ -132,9 +130,8 @@ class LaunchService:
             yield event
 
     async def _log(self, build_id: BuildId, after: int, *, follow: bool) -> AsyncIterator[LaunchEvent]:
-        async for record in self._parts.builds.watch(build_id, after, follow=follow):
-            position = f"{build_id}:{record.offset}"
-            yield LaunchEvent(record.stage, record.text, {"build_id": build_id}, position)
+        async for record in self._parts.builds.watch(build_id, after):
+            yield LaunchEvent(record.stage, record.text + "\n", {"build_id": build_id}, f"{build_id}:{record.id}")
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """See `Launches.cancel_build`."""
@@ -146,18 +143,17 @@ class LaunchService:
     async def builds(self, person: Person) -> list[dict[str, Any]]:
         """See `Launches.builds`."""
         rows = self._parts.store.builds_of(None if person.admin else person.name, limit=200)
-        return [_build_json(row, self._parts.builds) for row in rows]
+        return [_build_json(row, self._parts.store) for row in rows]
 
     def _row(self, person: Person, build_id: BuildId) -> BuildRow:
         row = self._parts.store.build(build_id)
-        if row is None or not (person.admin or row.asked_by == person.name):
+        store = self._parts.store
+        if row is None or not (person.admin or store.asked_for_build(person.name, build_id)):
             raise BuildNotFound("There is no such build.", hint="It may be somebody else's, or older than the history.")
         return row
 
 
 def _with(preview: Preview, **changes: Any) -> Preview:
-    from dataclasses import replace
-
     return replace(preview, **changes)
 
 
@@ -167,7 +163,7 @@ def _position(after: str | None) -> tuple[str, int] | None:
     return (build, int(offset)) if colon and offset.isdigit() else None
 
 
-def _build_json(row: BuildRow, builds: BuildQueue) -> dict[str, Any]:
+def _build_json(row: BuildRow, store: Store) -> dict[str, Any]:
     return {
         "id": row.id,
         "environment": row.environment_key,
@@ -180,7 +176,5 @@ def _build_json(row: BuildRow, builds: BuildQueue) -> dict[str, Any]:
         "error": {"code": row.error_code, "message": row.error_message, "hint": row.error_hint}
         if row.error_code
         else None,
-        "queue_position": builds.position(row.id) if row.is_open else None,
+        "queue_position": store.queue_position(row.id) if row.status is BuildStatus.WAITING else None,
     }
-
-
