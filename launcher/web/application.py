@@ -11,10 +11,13 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
+from launcher.web.api import BuildsHandler, BuildTokenHandler, LaunchesHandler, OneBuildHandler, PreviewHandler
 from launcher.web.base import BaseHandler, log, log_text
 from launcher.web.build import BuildHandler
+from launcher.web.build_log import BuildEventsHandler, BuildLogHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
+from launcher.web.links import FileHandler, GoHandler, HomeHandler, LegacyRedirectHandler
 from launcher.web.login import OAuthCallbackHandler
 from launcher.web.metrics import WebMetrics
 from launcher.web.pages import AboutHandler, NotFoundHandler
@@ -28,6 +31,8 @@ from launcher.web.service import (
 )
 from launcher.web.settings import HealthCheck, WebParts
 from launcher.web.tokens import BuildTokens
+
+_STATIC = str(files("launcher.web") / "static")
 
 
 def make_application(parts: WebParts) -> Application:
@@ -52,8 +57,6 @@ def make_application(parts: WebParts) -> Application:
         launch_rate=LaunchRate(settings.launches_per_minute),
         health=Health((_hub_check(hub_auth), *parts.health_checks)),
         metrics=metrics,
-        static_path=str(files("launcher.web") / "static"),
-        static_url_prefix=settings.service_prefix + "static/",
     )
 
 
@@ -65,16 +68,31 @@ def make_server(application: Application, **options: Any) -> HTTPServer:
 
 def _routes(prefix: str) -> list[tuple[Any, ...]]:
     base = re.escape(prefix)
+    build = base + r"api/v1/builds/([A-Za-z0-9_-]{1,64})"
+    static = {"path": _STATIC}
     return [
+        (base, HomeHandler),
+        (base + r"about", AboutHandler),
+        (base + r"go", GoHandler),
         (base + r"build/[^/]+/.+", BuildHandler),
         (base + r"v2/[^/]+/.+", LaunchPageHandler),
-        (base + r"about", AboutHandler),
+        (base + r"repo/[^/]+/[^/]+(?:/.*)?", LegacyRedirectHandler),
         (base + r"oauth_callback", OAuthCallbackHandler),
         (base + r"health", HealthHandler),
         (base + r"versions", VersionsHandler),
         (base + r"metrics", MetricsHandler),
         (base + r"api/repoproviders", RepoProvidersHandler),
         (base + r"_config", LegacyConfigHandler),
+        (base + r"(badge\.svg|badge_logo\.svg|logo_social\.png)", FileHandler, static),
+        (base + r"assets/images/(badge\.svg|badge_logo\.svg)", FileHandler, static),
+        (base + r"static/(.*)", FileHandler, static),
+        (base + r"api/v1/preview", PreviewHandler),
+        (base + r"api/v1/launches", LaunchesHandler),
+        (base + r"api/v1/build-token", BuildTokenHandler),
+        (base + r"api/v1/builds", BuildsHandler),
+        (build, OneBuildHandler),
+        (build + r"/log", BuildLogHandler),
+        (build + r"/events", BuildEventsHandler),
     ]
 
 
@@ -90,7 +108,7 @@ def _hub_check(hub_auth: HubOAuth) -> HealthCheck:
 
 def _log_request(handler: RequestHandler) -> None:
     """One line for each request; the path only, since queries hold tokens and OAuth codes."""
-    status = handler.get_status()
+    status = int(handler.get_status())
     metrics: WebMetrics = handler.application.settings["metrics"]
     metrics.requests.labels(status=f"{status // 100}xx").inc()
     log.info(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +22,7 @@ from launcher.sessions.base import LaunchEvent, LaunchRequest
 from launcher.web.base import Visitor, public_error
 from launcher.web.event_stream import EventStreamHandler, frame
 from launcher.web.headers import accepts_event_stream, cors_headers
+from launcher.web.metrics import WebMetrics
 from launcher.web.open_path import parse_open_path
 
 
@@ -91,11 +91,14 @@ class BuildHandler(EventStreamHandler):
         )
 
     async def _tell(self, request: LaunchRequest, after: str | None) -> None:
-        events: AsyncIterator[LaunchEvent] = self.parts.launches.launch(request, after=after)
-        async with aclosing(self.relay(events)) as told:
+        metrics: WebMetrics = self.application.settings["metrics"]
+        async with aclosing(self.relay(self.parts.launches.launch(request, after=after))) as told:
             async for event in told:
                 await self.send(frame(present(event, request, self.public_origin), event.id))
                 if event.phase in {"ready", "failed"}:
+                    metrics.launches.labels(outcome=event.phase).inc()
+                    if event.phase == "ready":
+                        metrics.launch_seconds.observe(self.request.request_time())
                     return
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:

@@ -6,12 +6,8 @@ token the page's script opens the event stream. Without JavaScript the same page
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.web import authenticated
@@ -23,8 +19,7 @@ from launcher.web.base import Visitor
 from launcher.web.open_path import parse_open_path
 from launcher.web.pages import PageHandler
 from launcher.web.tokens import TokenSubject
-
-_LOG_LINES = 400
+from launcher.web.told import Told, first_event, last_event, listen
 
 
 @dataclass(frozen=True)
@@ -40,22 +35,6 @@ class Click:
         """A query string that keeps where the link wants to go."""
         parameters = {**({"urlpath": self.open_path} if self.open_path else {}), **more}
         return "?" + urlencode(parameters, quote_via=quote) if parameters else ""
-
-
-@dataclass
-class Told:
-    """What a launch has said so far, for a page without a script."""
-
-    phase: str = "waiting"
-    log: list[str] = field(default_factory=list)
-    last: LaunchEvent | None = None
-
-    def add(self, event: LaunchEvent) -> None:
-        """Take one more event."""
-        self.last = event
-        self.phase = event.phase or self.phase
-        if event.message.strip():
-            self.log = [*self.log, event.message.rstrip("\n")][-_LOG_LINES:]
 
 
 class LaunchPageHandler(PageHandler):
@@ -80,9 +59,9 @@ class LaunchPageHandler(PageHandler):
         click = self._click()
         self.application.settings["launch_rate"].take(click.visitor.person.name)
         request = self._request(click, trust=self.get_body_argument("trust", "") == "yes")
-        told = await self._listen(request, enough=lambda _: True)
-        if told.last is not None and told.last.phase == "failed":
-            return self._show_failure(click, told.last)
+        told = await listen(self.parts.launches, request, seconds=self.web.noscript_wait_seconds, enough=first_event)
+        if told.failed is not None:
+            return self._show_failure(click, told.failed)
         token = self._issue(click, confirmed=True)
         return self.redirect(self.request.path + click.query(build_token=token), status=HTTPStatus.SEE_OTHER)
 
@@ -117,18 +96,6 @@ class LaunchPageHandler(PageHandler):
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )
-
-    async def _listen(self, request: LaunchRequest, enough: Callable[[LaunchEvent], bool]) -> Told:
-        """Join the launch until it has said enough or some seconds are over; leaving does not stop it."""
-        told = Told()
-        events = cast("AsyncGenerator[LaunchEvent, None]", self.parts.launches.launch(request))
-        with suppress(TimeoutError):  # the time is over, which is an answer too
-            async with asyncio.timeout(self.web.noscript_wait_seconds), aclosing(events):
-                async for event in events:
-                    told.add(event)
-                    if enough(event):
-                        break
-        return told
 
     def _ask(self, click: Click, preview: Preview) -> None:
         if preview.problem is not None:
@@ -173,11 +140,13 @@ class LaunchPageHandler(PageHandler):
         )
 
     async def _show_without_script(self, click: Click) -> None:
-        told = await self._listen(self._request(click), enough=lambda event: event.phase in {"ready", "failed"})
-        if told.last is not None and told.last.phase == "failed":
-            return self._show_failure(click, told.last)
-        if told.last is not None and told.last.phase == "ready":
-            return self.redirect(self._session_path(told.last, click.open_path), status=HTTPStatus.SEE_OTHER)
+        told = await listen(
+            self.parts.launches, self._request(click), seconds=self.web.noscript_wait_seconds, enough=last_event
+        )
+        if told.failed is not None:
+            return self._show_failure(click, told.failed)
+        if told.ready is not None:
+            return self.redirect(self._session_path(told.ready, click.open_path), status=HTTPStatus.SEE_OTHER)
         return self._show_progress(click, confirmed=True, told=told)
 
     def _session_path(self, event: LaunchEvent, open_path: str) -> str:

@@ -166,9 +166,6 @@ class ScriptedLaunches:
     ) -> AsyncIterator[LaunchEvent]:
         if build_id != "b-1":
             raise BuildNotFound("There is no such build.")
-        return self._log(after)
-
-    async def _log(self, after: int) -> AsyncIterator[LaunchEvent]:
         for event in self.script:
             if event.id is not None and int(event.id.rpartition(":")[2]) > after:
                 yield event

@@ -1,0 +1,105 @@
+"""Badges, legacy links and the home page's form: addresses that lead to a launch page and start nothing."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any
+from urllib.parse import quote, unquote
+
+from tornado.web import StaticFileHandler, authenticated
+
+from launcher.errors import SpecInvalid
+from launcher.web.base import BaseHandler, public_error
+from launcher.web.headers import SECURITY_HEADERS
+from launcher.web.pages import PageHandler
+
+_BADGE_SECONDS = 3600
+
+
+class LegacyRedirectHandler(BaseHandler):
+    """``/repo/<user>/<repo>[/<path>]``, the form of links before BinderHub's version 2."""
+
+    identifies = False
+
+    async def get(self) -> None:
+        """302 to the launch page."""
+        user, repository, *path = self.raw_tail("repo/").split("/", 2)
+        target = f"{self.web.service_prefix}v2/gh/{user}/{repository}/master"
+        inside = unquote(path[0]) if path else ""
+        self.redirect(f"{target}?urlpath=%2F{quote(inside, safe='')}" if inside else target)
+
+
+class FileHandler(StaticFileHandler):
+    """Files of ours, for any page (badges are shown everywhere), with safe headers."""
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - tornado's signature
+        """Cached for an hour; no content is guessed."""
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+        self.set_header("Access-Control-Allow-Origin", "*")
+        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+        self.set_header("Cache-Control", f"public, max-age={_BADGE_SECONDS}")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """The one shape of errors."""
+        del kwargs
+        error = public_error(status_code, None)
+        self.set_status(error.http_status)
+        self.finish({"error": {**error.to_dict(), "id": secrets.token_hex(6)}})
+
+
+class HomeHandler(PageHandler):
+    """``/``: make a link, go on with a recent launch."""
+
+    @authenticated
+    async def get(self) -> None:
+        """The form and this person's recent builds."""
+        visitor = self.require_visitor()
+        builds = await self.parts.launches.builds(visitor.person)
+        self.render_page("home.html", builds=builds[:10], providers=self.parts.sources.describe())
+
+
+class GoHandler(PageHandler):
+    """``/go``: the home page's form."""
+
+    identifies = False
+
+    async def get(self) -> None:
+        """302 to the launch page of what was typed."""
+        repository = (self.first_argument("repository") or "").strip()
+        if not repository:
+            raise SpecInvalid("There is no repository in the form.", hint="Type a repository or its address.")
+        provider, repository = self._detect(self.first_argument("provider") or "", repository)
+        ref = (self.first_argument("ref") or "").strip()
+        config = self._config(provider)
+        spec = quote(repository, safe="" if config.get("repo", {}).get("urlEncode") else "/:@")
+        enabled = config.get("ref", {}).get("enabled")
+        ref = quote(ref or str(config["ref"].get("default") or "HEAD"), safe="/") if enabled else ""
+        path = (self.first_argument("path") or "").strip()
+        query = f"?labpath={quote(path, safe='')}" if path else ""
+        self.redirect(f"{self.web.service_prefix}v2/{quote(provider, safe='')}/{spec}/{ref}{query}")
+
+    def _detect(self, provider: str, repository: str) -> tuple[str, str]:
+        """Provider and repository; an address of a known host wins over the chosen provider."""
+        for config in self.parts.sources.describe():
+            detect = config.get("detect")
+            pattern = detect.get("regex") if isinstance(detect, dict) else None
+            match = _fullmatch(pattern, repository) if "://" in repository else None
+            if match is not None:
+                return str(config["id"]), match
+        return (provider or "gh"), repository.removesuffix("/")
+
+    def _config(self, provider: str) -> dict[str, Any]:
+        for config in self.parts.sources.describe():
+            if config["id"] == provider:
+                return dict(config)
+        return {}
+
+
+def _fullmatch(pattern: str | None, text: str) -> str | None:
+    """What the group ``repo`` of a provider's pattern, written for JavaScript, finds in an address."""
+    if not pattern:
+        return None
+    match = re.search(pattern.replace("(?<repo>", "(?P<repo>"), text)
+    return match.groupdict().get("repo") if match else None
