@@ -18,7 +18,7 @@ from urllib.parse import urljoin
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders
 from tornado.netutil import Resolver
-from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
+from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from launcher.errors import RepositoryNotFound, SourceInvalid, SourceTooLarge, SourceUnavailable
 from launcher.sources.addresses import AddressPolicy, WebAddress
@@ -26,6 +26,9 @@ from launcher.sources.addresses import AddressPolicy, WebAddress
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_MODIFIED = 304
+_MAX_UNFRAMED_BODY = 8_000_000
+"""Bytes of a body without an announced end; tornado holds such a body in memory."""
+_CHUNK = 65_536  # tornado's own
 _SECRET_HEADERS = frozenset({"authorization", "private-token", "cookie"})
 
 
@@ -174,7 +177,12 @@ class HttpClient:
     ) -> HttpResponse:
         pinned = await self.addresses.resolve(address.host, address.port)
         resolver = _PinnedResolver(host=address.host, port=address.port, addresses=pinned)
-        client = SimpleAsyncHTTPClient(force_instance=True, resolver=resolver, max_body_size=limit)
+        client = SimpleAsyncHTTPClient(
+            force_instance=True,
+            resolver=resolver,
+            max_body_size=max(limit, 1),  # tornado takes 0 for "no limit"
+            max_buffer_size=min(limit, _MAX_UNFRAMED_BODY) + _CHUNK,
+        )
         meter = _Meter(limit, sink)
         request = HTTPRequest(
             address.url,
@@ -194,6 +202,8 @@ class HttpClient:
             client.close()
         if response.error is not None and not isinstance(response.error, HTTPClientError):
             raise meter.error(response.error)
+        if meter.too_large:  # a body that ends with the connection: tornado does not hold it to max_body_size
+            raise meter.error(None)
         if response.code >= 599 and not response.headers:  # noqa: PLR2004 - tornado's own failure, not the host's
             raise meter.error(response.error)
         if response.code >= 500:  # noqa: PLR2004
@@ -209,21 +219,27 @@ class _Meter:
         self._limit = limit
         self._sink = sink
         self._count = 0
-        self._too_large = False
+        self._unframed = False
+        self.too_large = False
 
     def header(self, line: str) -> None:
         name, _, value = line.partition(":")
-        if name.strip().lower() == "content-length" and value.strip().isdigit():
-            self._too_large = int(value) > self._limit
+        name = name.strip().lower()
+        if name.startswith("http/"):
+            self._unframed = True
+        elif name in {"content-length", "transfer-encoding"}:
+            self._unframed = False
+        if name == "content-length" and value.strip().isdigit():
+            self.too_large = int(value) > self._limit
 
     def chunk(self, data: bytes) -> None:
         self._count += len(data)
-        self._too_large = self._too_large or self._count > self._limit
-        if not self._too_large:
+        self.too_large = self.too_large or self._count > self._limit
+        if not self.too_large:
             self._sink.write(data)
 
     def error(self, cause: BaseException | None) -> SourceTooLarge | SourceUnavailable:
-        if self._too_large:
+        if self.too_large or (self._unframed and isinstance(cause, HTTPStreamClosedError)):
             return SourceTooLarge("The host sends more than is accepted.")
         if isinstance(cause, HTTPTimeoutError):
             return SourceUnavailable("The host did not answer in time.", hint="Try again in a minute.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from launcher.errors import SourceInvalid, SourceUnavailable
+from launcher.errors import SourceInvalid, SourceTooLarge, SourceUnavailable
 from launcher.models import Repository, Resolved, Snapshot, Spec
 from launcher.sources.archives import is_archive, unpack
 from launcher.sources.http import HttpClient
@@ -23,6 +23,7 @@ from launcher.sources.providers import SourceTools
 from launcher.sources.untrusted import ArchiveLimits, UntrustedTree, content_root, shown
 
 _PARALLEL_DOWNLOADS = 4
+_PAGE_BYTES = 65_536
 _REF = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
@@ -86,8 +87,8 @@ class RecordDownload:
         async def fetch(file: RecordFile, path: Path) -> None:
             # Announced sizes are counted already; the others go one by one, so that the sum stays exact.
             async with alone if file.size is None else turns:
-                left = self.limits.total_bytes - tree.total_bytes
-                size = await self._one(file, path, max_bytes=max(left if file.size is None else file.size, 1))
+                left = self.limits.total_bytes - tree.total_bytes if file.size is None else max(file.size, 0)
+                size = await self._one(file, path, max_bytes=left)
                 tree.count_bytes(size if file.size is None else 0)
 
         try:
@@ -116,7 +117,11 @@ class RecordDownload:
         return content_root(unpacked)
 
     async def _one(self, file: RecordFile, path: Path, *, max_bytes: int) -> int:
-        size = await self._http.download(file.url, path, max_bytes=max_bytes, timeout=self.limits.seconds)
+        # A redirect or an error page may be larger than the file it leads to.
+        most = max_bytes + _PAGE_BYTES
+        size = await self._http.download(file.url, path, max_bytes=most, timeout=self.limits.seconds)
+        if size > max_bytes:
+            raise SourceTooLarge(f"The file {shown(file.name)} is larger than its host said, or than is accepted.")
         if file.md5 and await asyncio.to_thread(_md5, path) != file.md5.lower():
             raise SourceInvalid(f"The file {shown(file.name)} did not arrive as it was published.", hint="Try again.")
         return size

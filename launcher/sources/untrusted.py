@@ -90,6 +90,7 @@ class UntrustedTree:
         self.total_bytes = 0
         self._entries = 0
         self._directories: set[tuple[str, ...]] = {()}
+        self._files: set[tuple[str, ...]] = set()  # placed, but perhaps not written yet
         self._left_out: set[tuple[str, ...]] = set()
 
     def place(self, name: str) -> Path | None:
@@ -105,8 +106,9 @@ class UntrustedTree:
         self._count_entry()
         self._make_directories(components[:-1])
         path = self.root.joinpath(*components)
-        if os.path.lexists(path):
+        if components in self._files or os.path.lexists(path):
             raise SourceInvalid(f"The file name {shown(name)} appears twice.", hint=_HINT)
+        self._files.add(components)
         return path
 
     def make_directory(self, name: str) -> None:
@@ -164,7 +166,7 @@ class UntrustedTree:
                 continue
             self._count_entry()
             path = self.root.joinpath(*part)
-            if os.path.lexists(path):
+            if part in self._files or os.path.lexists(path):
                 raise SourceInvalid(f"{shown('/'.join(part))} is a file and a directory.", hint=_HINT)
             path.mkdir()
             self._directories.add(part)
