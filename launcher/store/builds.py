@@ -96,6 +96,12 @@ class BuildCalls(Calls):
             )
             return [_row(row) for row in connection.execute(query).mappings()]
 
+    def waiting_build_ids(self) -> Sequence[BuildId]:
+        """The whole queue, oldest first: a build's index is its position."""
+        query = sa.select(builds.c.id).where(builds.c.status == BuildStatus.WAITING).order_by(builds.c.number)
+        with self._database.read() as connection:
+            return [BuildId(build_id) for build_id in connection.execute(query).scalars()]
+
     def builds_of(self, username: Username | None, limit: int = 100) -> Sequence[BuildRow]:
         """Builds this person asked for or joined, newest first; of everybody for None."""
         query = sa.select(builds).order_by(builds.c.number.desc()).limit(limit)

@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from launcher.errors import ConfigurationInvalid, StateUnusable
 from launcher.store.problems import refuse_network_file_system, translated, unusable_directory
 
-_BUSY_MILLISECONDS = 10_000
+_BUSY_MILLISECONDS = 5_000  # other writers are short; this blocks the event loop
 _SERVICE_LOCK = 0x6C61756E63686572  # "launcher"; one number per database for pg_advisory_lock
 _QUEUE_LOCK = _SERVICE_LOCK + 1
 MIGRATION_LOCK = _SERVICE_LOCK + 2

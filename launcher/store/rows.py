@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from launcher.errors import BuildFailed, LauncherError
 from launcher.models import (
     BuildId,
     BuildStatus,
@@ -77,6 +78,18 @@ class BuildRow:
     def is_open(self) -> bool:
         """Whether the build still waits or runs."""
         return self.status in OPEN_STATUSES
+
+    @property
+    def error(self) -> LauncherError | None:
+        """The error the build ended with, of the class it was raised as; None when it has none."""
+        if self.error_code is None:
+            return None
+        kinds: list[type[LauncherError]] = [LauncherError]
+        for kind in kinds:  # grows while we walk: the whole tree, widest first
+            if kind.code == self.error_code:
+                return kind(self.error_message or "", hint=self.error_hint or "")
+            kinds.extend(kind.__subclasses__())
+        return BuildFailed(self.error_message or "", hint=self.error_hint or "")  # a code of another version
 
 
 @dataclass(frozen=True)
