@@ -24,6 +24,7 @@ _KNOWN: tuple[tuple[str, _Sentence], ...] = (
     (r"does not satisfy Python ?([<>=!~0-9.,*]{1,40})", r"A package needs Python \1."),
     (r"requires Python ?([<>=!~0-9.,*]{1,40})", r"A package needs Python \1."),
     (r"No space left on device", "The disk is full."),
+    (r"HTTP status server error|Request failed after|error sending request", "The package index did not answer."),
     (r"403 Forbidden|Not reachable from a build|tunnel error: unsuccessful", "A host is not reachable from a build."),
 )  # fmt: skip
 _POSITION = re.compile(r"Couldn't parse requirement in `(?:[^`]*/)?([^`/]{1,100})` at position (\d+)")

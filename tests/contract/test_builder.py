@@ -1,0 +1,239 @@
+"""What every builder promises, whatever runs behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from launcher.builders.base import Builder
+from launcher.builders.fake import FakeBuilder
+from launcher.builders.process.builder import ProcessBuilder
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.errors import BuildError, BuildFailed, RecipeUnsupported
+from launcher.models import BuildRequest, RecipeKind
+from tests.support.builds import MemoryLog, request
+from tests.support.package_index import package_index
+from tests.support.wheels import kernel_wheels, sdist, wheel
+
+_SLOW = "import time\nprint('waiting', flush=True)\nfor _ in range(600):\n    time.sleep(0.1)"
+
+
+class Harness(Protocol):
+    """A builder and requests that do to it what their names say."""
+
+    builder: Builder
+
+    def good(self, package: str = "alpha") -> BuildRequest: ...
+
+    def failing(self) -> BuildRequest: ...
+
+    def slow(self) -> BuildRequest: ...
+
+    def remains(self) -> list[str]: ...
+
+
+@dataclass
+class ProcessHarness:
+    directory: Path
+    builder: ProcessBuilder
+
+    def _request(self, line: str) -> BuildRequest:
+        files = {"requirements.txt": f"{line}\n", "notebook.ipynb": "{}"}
+        return request(self.directory, files, RecipeKind.REQUIREMENTS, "requirements.txt")
+
+    def good(self, package: str = "alpha") -> BuildRequest:
+        return self._request(package)
+
+    def failing(self) -> BuildRequest:
+        return self._request("no-such-package")
+
+    def slow(self) -> BuildRequest:
+        files = {"postBuild": "#!/bin/sh\necho waiting\nexec sleep 60\n"}
+        return request(self.directory, files, RecipeKind.NONE, None, post_build="postBuild")
+
+    def remains(self) -> list[str]:
+        places = (self.directory / "state" / "builds", self.directory / "state" / "cache" / "staging")
+        return [str(path) for place in places if place.exists() for path in place.iterdir()]
+
+
+class FakeHarness:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.builder = FakeBuilder(lines=["waiting\n", "done\n"])
+
+    def good(self, package: str = "alpha") -> BuildRequest:
+        self.builder.release()
+        files = {"requirements.txt": f"{package}\n"}
+        return request(self.directory, files, RecipeKind.REQUIREMENTS, "requirements.txt")
+
+    def failing(self) -> BuildRequest:
+        made = self.good("no-such-package")
+        self.builder.fail(made.key, lambda: BuildFailed("No package of that name.", hint="Correct the name."))
+        return made
+
+    def slow(self) -> BuildRequest:
+        made = self.good("slow")
+        self.builder.hold()
+        return made
+
+    def remains(self) -> list[str]:
+        return [*self.builder.running, *self.builder.left_behind]
+
+
+@pytest.fixture(params=["fake", "process"])
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+    if request.param == "fake":
+        yield FakeHarness(tmp_path)
+        return
+    with package_index(tmp_path / "index") as index:
+        kernel_wheels(index.directory)
+        wheel(index.directory, "alpha")
+        wheel(index.directory, "beta", requires=["alpha"])
+        sdist(index.directory, "slow", hook=_SLOW)
+        config = ProcessBuilderConfig.from_environment(
+            tmp_path / "state", {}, index_url=index.url, allow_hosts=(index.host,)
+        )
+        yield ProcessHarness(tmp_path, ProcessBuilder(config))
+
+
+async def until_it_says(builder: Builder, made: BuildRequest, word: str) -> tuple[asyncio.Task[object], MemoryLog]:
+    """A build that has begun and said a word."""
+    heard = asyncio.Event()
+    log = MemoryLog(said=lambda text: heard.set() if word in text else None)
+    task: asyncio.Task[object] = asyncio.create_task(builder.build(made, log))
+    waiting = asyncio.create_task(heard.wait())
+    done, _ = await asyncio.wait({task, waiting}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    assert heard.is_set(), (log.text, done)
+    return task, log
+
+
+async def test_a_built_environment_exists_and_is_listed(harness: Harness) -> None:
+    built = await harness.builder.build(harness.good(), MemoryLog())
+    assert await harness.builder.exists(built.reference)
+    assert await harness.builder.references() == {built.reference}
+    assert built.size_bytes > 0
+    assert built.python.startswith("3.")
+
+
+async def test_a_build_speaks_and_names_its_stages_in_order(harness: Harness) -> None:
+    log = MemoryLog()
+    await harness.builder.build(harness.good(), log)
+    assert log.stages == ["fetching", "building", "pushing"]
+    assert log.text.strip()
+
+
+async def test_two_repositories_with_one_lock_share_one_environment(harness: Harness) -> None:
+    first, second = harness.good(), harness.good()
+    assert first.key != second.key
+    built = [await harness.builder.build(one, MemoryLog()) for one in (first, second)]
+    assert built[0].reference == built[1].reference
+    assert len(await harness.builder.references()) == 1
+
+
+async def test_two_builds_of_one_lock_at_the_same_time_make_one_environment(harness: Harness) -> None:
+    requests = [harness.good(), harness.good()]
+    built = await asyncio.gather(*(harness.builder.build(one, MemoryLog()) for one in requests))
+    assert len({one.reference for one in built}) == 1
+    assert harness.remains() == []
+
+
+async def test_different_packages_make_different_environments(harness: Harness) -> None:
+    one = await harness.builder.build(harness.good("alpha"), MemoryLog())
+    other = await harness.builder.build(harness.good("beta"), MemoryLog())
+    assert one.reference != other.reference
+    assert one.lock != other.lock
+
+
+async def test_a_failed_build_says_so_and_leaves_nothing(harness: Harness) -> None:
+    with pytest.raises(BuildFailed) as failure:
+        await harness.builder.build(harness.failing(), MemoryLog())
+    assert failure.value.hint
+    assert "/" not in failure.value.message
+    assert await harness.builder.references() == frozenset()
+    assert harness.remains() == []
+
+
+async def test_a_failed_build_can_be_repeated_with_another_recipe(harness: Harness) -> None:
+    failing = harness.failing()
+    with pytest.raises(BuildError):
+        await harness.builder.build(failing, MemoryLog())
+    good = replace(harness.good(), build_id=failing.build_id)
+    assert await harness.builder.exists((await harness.builder.build(good, MemoryLog())).reference)
+
+
+async def test_a_cancelled_build_ends_and_leaves_nothing(harness: Harness) -> None:
+    task, _ = await until_it_says(harness.builder, harness.slow(), "waiting")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert harness.remains() == []
+    assert await harness.builder.references() == frozenset()
+
+
+async def test_reaping_what_does_not_exist_is_fine(harness: Harness) -> None:
+    await harness.builder.reap(harness.good().build_id)
+    await harness.builder.reap(harness.good().build_id)
+
+
+async def test_removing_makes_an_environment_not_exist(harness: Harness) -> None:
+    made = harness.good()
+    built = await harness.builder.build(made, MemoryLog())
+    await harness.builder.remove(built.reference)
+    await harness.builder.remove(built.reference)
+    assert not await harness.builder.exists(built.reference)
+    assert await harness.builder.references() == frozenset()
+    again = await harness.builder.build(made, MemoryLog())
+    assert again.reference == built.reference
+    assert await harness.builder.exists(again.reference)
+
+
+async def test_a_reference_nobody_made_does_not_exist(harness: Harness) -> None:
+    for reference in ("", "..", "../state", "0" * 64, "/etc"):
+        assert not await harness.builder.exists(reference)
+        await harness.builder.remove(reference)
+
+
+async def test_an_error_of_the_log_ends_the_build(harness: Harness) -> None:
+    def enough(text: str) -> None:
+        raise BuildFailed("That is enough.")
+
+    with pytest.raises(BuildFailed, match="enough"):
+        await harness.builder.build(harness.good(), MemoryLog(said=enough))
+    assert harness.remains() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        (RecipeKind.CONDA, "environment.yml"),
+        (RecipeKind.R, "install.R"),
+        (RecipeKind.JULIA, "Project.toml"),
+        (RecipeKind.NIX, "default.nix"),
+        (RecipeKind.DOCKERFILE, "binder/Dockerfile"),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_before_building(harness: Harness, kind: RecipeKind, file: str) -> None:
+    good = harness.good()
+    with pytest.raises(RecipeUnsupported, match=file) as refusal:
+        harness.builder.check(replace(good.recipe, kind=kind, main=file))
+    assert "container" in refusal.value.hint
+    log = MemoryLog()
+    with pytest.raises(RecipeUnsupported):
+        await harness.builder.build(replace(good, recipe=replace(good.recipe, kind=kind, main=file)), log)
+    assert log.text == ""
+
+
+async def test_system_packages_are_refused_by_the_name_of_their_file(harness: Harness) -> None:
+    with pytest.raises(RecipeUnsupported, match=r"binder/apt\.txt"):
+        harness.builder.check(replace(harness.good().recipe, apt="binder/apt.txt"))
+
+
+async def test_the_fingerprint_is_text_that_fits_in_a_key(harness: Harness) -> None:
+    assert harness.builder.fingerprint
+    assert harness.builder.fingerprint.isascii()

@@ -1,0 +1,80 @@
+"""Build requests from real git repositories, and a log that remembers."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launcher.models import (
+    BuildId,
+    BuildRequest,
+    EnvironmentKey,
+    Recipe,
+    RecipeKind,
+    Repository,
+    RepositoryId,
+    Resolved,
+    Snapshot,
+    Spec,
+)
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class MemoryLog:
+    """A `BuildLog`; ``said`` is called after every write, so that tests can wait on words."""
+
+    text: str = ""
+    stages: list[str] = field(default_factory=list)
+    said: Callable[[str], None] = lambda _text: None
+
+    def write(self, text: str) -> None:
+        self.text += text
+        self.said(self.text)
+
+    def stage(self, name: str) -> None:
+        self.stages.append(name)
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """The answer of a git command in a repository."""
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
+    command = ["git", "-C", str(directory), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(directory: Path, files: Mapping[str, str]) -> Snapshot:
+    """A repository with one commit of ``files``; executable when they begin with ``#!``."""
+    directory.mkdir(parents=True)
+    git(directory, "init", "--quiet", "--initial-branch=main")
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
+    git(directory, "add", "--all", "--force")
+    git(directory, "commit", "--quiet", "--allow-empty", "--message=files")
+    sha = git(directory, "rev-parse", "HEAD")
+    repository = Repository(RepositoryId("git:example.org/repo"), "git", "repo", "repo", "https://example.org/repo")
+    spec = Spec("git", "https%3A%2F%2Fexample.org%2Frepo/main")
+    resolved = Resolved(spec, repository, sha, "refs/heads/main", f"git/https%3A%2F%2Fexample.org%2Frepo/{sha}", "")
+    return Snapshot(resolved, directory / ".git", sha)
+
+
+def request(
+    directory: Path, files: Mapping[str, str], kind: RecipeKind, main: str | None = None, *names: str, **recipe: object
+) -> BuildRequest:
+    """A request for a recipe of a repository of ``files``; it names ``main``, ``names``, and all files with a tree."""
+    number = next(_numbers)
+    snapshot = commit(directory / f"repository-{number}", files)
+    rows = [line.split("\t") for line in git(snapshot.cache, "ls-tree", "-r", "HEAD").splitlines()]
+    blobs = {path: row.split()[2] for row, path in rows}
+    named = {path: blob for path, blob in blobs.items() if path in {main, *names}}
+    if recipe.get("post_build") or recipe.get("installs_project"):
+        recipe.setdefault("tree", git(snapshot.cache, "rev-parse", "HEAD^{tree}"))
+    made = Recipe(kind, main=main, files=named, **recipe)
+    return BuildRequest(BuildId(f"build-{number}"), EnvironmentKey(f"{number:064x}"), made, snapshot)
