@@ -140,8 +140,8 @@ class Recipe:
     apt: path of ``apt.txt`` or None. post_build, start: their paths or None.
     tree: an id of everything the build may see when the recipe can reach more than ``files`` (postBuild, ``.``,
         Dockerfile): the git tree id, or a digest when notebooks are kept from the build. None when ``files`` is
-        everything there is to know. `launcher.environments.visible_files` lists what a build may see; a builder
-        shows it exactly that, so that an environment never depends on a file its key does not cover.
+        everything there is to know. A builder shows a build exactly the files that `sees` allows, so that an
+        environment never depends on a file its key does not cover.
     installs_project: the repository's root is a project and gets installed, by a line of ``main`` or because the
         Binder specification says so; editable: a line asks for it with ``-e``.
     options: what else a builder needs, see `launcher.environments.recipe`.
@@ -159,6 +159,19 @@ class Recipe:
     editable: bool = False
     tree: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def sees(self, path: str) -> bool:
+        """Whether a build of this recipe may see that file of the repository: its key covers it.
+
+        Notebooks that no packaging takes are kept from builds of a local project (option ``notebooks_only_below``).
+        """
+        if self.tree is None:
+            return path in self.files
+        below = self.options.get("notebooks_only_below")
+        if below is None or not path.endswith(".ipynb"):
+            return True
+        top, _, rest = path.partition("/")
+        return bool(rest) and top in below.split("\n")
 
     @property
     def summary(self) -> str:

@@ -2,7 +2,7 @@
 
 A recipe with ``-e .`` or a project in its root can reach every file, so every commit would build again, also one that
 only changes a notebook. Guessing that a file does not matter is how stale environments come about; so nothing is
-guessed: the files left out of the key are also kept from the build (`visible_files`). What remains is the question
+guessed: the files left out of the key are also kept from the build (`Recipe.sees`). What remains is the question
 when a build would miss them, and the answer is the narrow case below; everywhere else the whole tree is the key.
 
 - the only reach is the project in the root; no postBuild, no symlinks or submodules in the tree;
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 
 from launcher.environments.declarative import packaging_text, takes_only_packages
 from launcher.environments.repository_files import RepositoryFiles
@@ -27,34 +28,31 @@ _DOCUMENTS = frozenset({
 """What may lie beside notebooks in a directory that holds no code."""
 
 
-def notebooks_can_be_apart(files: RepositoryFiles) -> bool:
-    """Whether some notebooks can be kept from a build of the root project without it missing them."""
-    return not files.links and takes_only_packages(files)
+def directories_keeping_notebooks(files: RepositoryFiles) -> list[str] | None:
+    """The top-level directories whose notebooks a build of the root project may want; it sees no others.
 
-
-def notebooks_apart(files: RepositoryFiles) -> frozenset[str]:
-    """The notebooks that are kept from a build; decided by the names of files and the packaging files alone."""
+    None when it may want any of them.
+    """
+    if files.links or not takes_only_packages(files):
+        return None
     mentioned = packaging_text(files, "pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in")
     if "ipynb" in mentioned.lower():
-        return frozenset()
+        return None
+    with_notebooks = {path.split("/", 1)[0] for path in files.blobs if "/" in path and path.endswith(_NOTEBOOK)}
     with_code = {path.split("/", 1)[0] for path in files.blobs if "/" in path and not _is_document(path)}
-    return frozenset(
-        path
-        for path in files.blobs
-        if path.endswith(_NOTEBOOK) and not _belongs_to_code(path, with_code=with_code, mentioned=mentioned)
-    )
+    keeping = {top for top in with_notebooks if top in with_code or _is_mentioned(top, mentioned)}
+    return None if any("\n" in top for top in with_notebooks) else sorted(keeping)
 
 
-def tree_without_notebooks(files: RepositoryFiles) -> str:
-    """An id of all that a build sees when the notebooks are kept apart: names, modes and contents."""
-    apart = notebooks_apart(files)
+def seen_tree(files: RepositoryFiles, sees: Callable[[str], bool]) -> str:
+    """An id of the files a build sees: names, modes and contents."""
     modes = files.tree.modes()
     digest = hashlib.sha256()
-    entries = [(path, modes[path], blob) for path, blob in files.blobs.items() if path not in apart]
-    for entry in sorted(entries):
-        for text in entry:
-            data = text.encode("utf-8", "surrogatepass")
-            digest.update(f"{len(data)}:".encode() + data)
+    for path, blob in sorted(files.blobs.items()):
+        if sees(path):
+            for text in (path, modes[path], blob):
+                data = text.encode("utf-8", "surrogatepass")
+                digest.update(f"{len(data)}:".encode() + data)
     return digest.hexdigest()
 
 
@@ -63,13 +61,6 @@ def _is_document(path: str) -> bool:
     return name.startswith(".") or any(name.lower().endswith(suffix) for suffix in _DOCUMENTS)
 
 
-def _belongs_to_code(path: str, *, with_code: set[str], mentioned: str) -> bool:
-    """Whether a notebook lies where code lies, or where a packaging file points to."""
-    if "/" not in path:
-        return False
-    top = path.split("/", 1)[0]
-    return (
-        top in with_code
-        or not top.isascii()
-        or re.search(rf"(?<![\w-]){re.escape(top)}(?![\w-])", mentioned) is not None
-    )
+def _is_mentioned(top: str, text: str) -> bool:
+    """Whether a packaging file may point to that directory; a name not in ASCII can be spelt in many ways."""
+    return not top.isascii() or re.search(rf"(?<![\w-]){re.escape(top)}(?![\w-])", text) is not None

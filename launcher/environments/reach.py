@@ -61,7 +61,9 @@ class Reach:
             self.anything = True
             return
         path = _without_file_scheme(path, named_in)
-        places = {self._inside(path, named_in=named_in, base=start) for start in (base, "")}
+        places = {place for start in (base, "") if (place := inside(path, base=start)) is not None}
+        if not places:
+            raise leaves(named_in)
         found = {place for place in places if self.repository.has(place) or place in self.repository.directories}
         if not found:
             raise missing(path, named_in)

@@ -36,19 +36,20 @@ directory counts (new): it describes the environment and is never built.
     line-separated directories of local projects that ``main`` itself names, ``.`` being the root.
 ``implicit``
     ``"."``: ``main`` does not name the root project and the builder installs it after ``main``, plainly.
-``notebooks``
-    ``"apart"``: notebooks are kept from the build, see `notebooks`.
+``notebooks_only_below``
+    line-separated top-level directories: notebooks elsewhere are kept from the build, see `notebooks`. When the option
+    is not there, a build sees them all.
 """
 
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from launcher.environments.conda import conda_reaches_files
 from launcher.environments.locations import environment_directory
 from launcher.environments.locks import follow_pylock, follow_uv_lock
-from launcher.environments.notebooks import notebooks_can_be_apart, tree_without_notebooks
+from launcher.environments.notebooks import directories_keeping_notebooks, seen_tree
 from launcher.environments.pipfile import follow_pipfile, pipfile_python
 from launcher.environments.pyproject import Pyproject, follow_pyproject, read_pyproject
 from launcher.environments.python_version import choose, pinned_version
@@ -109,20 +110,21 @@ class _Reader:
                 self.reach.add_file(path)
         self._note_projects(kind)
         post_build = self._find("postBuild")
-        return Recipe(
+        recipe = Recipe(
             kind=kind,
             directory=self.directory,
             main=main,
+            files=dict(sorted(self.reach.files.items())),
             python=self._python(kind, runtime),
             apt=self._find("apt.txt"),
             post_build=post_build,
             start=self._find("start"),
             installs_project="" in self.reach.projects,
             editable=self.reach.projects.get("", False),
-            tree=self._tree(whole=post_build is not None or kind in _WHOLE_REPOSITORY),
-            files=dict(sorted(self.reach.files.items())),  # after _tree: finding out may name no more files
+            tree=self.files.tree.id if post_build or self._reaches_more(kind) else None,
             options=dict(sorted(self.options.items())),
         )
+        return self._without_notebooks(recipe)
 
     # -- which file decides
 
@@ -227,15 +229,20 @@ class _Reader:
             return False
         return self._pyproject.needs_building if kind is RecipeKind.PYPROJECT else self._pyproject.buildable
 
-    def _tree(self, *, whole: bool) -> str | None:
-        if whole or self.reach.anything:
-            return self.files.tree.id
-        if not self.reach.projects:
-            return None
-        if set(self.reach.projects) == {""} and notebooks_can_be_apart(self.files):
-            self.options["notebooks"] = "apart"
-            return tree_without_notebooks(self.files)
-        return self.files.tree.id
+    def _reaches_more(self, kind: RecipeKind) -> bool:
+        """Whether more than the named files can matter."""
+        return kind in _WHOLE_REPOSITORY or self.reach.anything or bool(self.reach.projects)
+
+    def _without_notebooks(self, recipe: Recipe) -> Recipe:
+        """The recipe with a narrower `Recipe.tree` when only the root project needs one and wants no notebooks."""
+        only_root = (
+            set(self.reach.projects) == {""} and not self.reach.anything and recipe.kind not in _WHOLE_REPOSITORY
+        )
+        keeping = directories_keeping_notebooks(self.files) if only_root and not recipe.post_build else None
+        if keeping is None:
+            return recipe
+        recipe = replace(recipe, options={**recipe.options, "notebooks_only_below": "\n".join(keeping)})
+        return replace(recipe, tree=seen_tree(self.files, recipe.sees))
 
     # -- which Python
 

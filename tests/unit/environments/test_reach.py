@@ -303,7 +303,8 @@ def test_an_ordinary_environment_yml_reaches_nothing_else(text):
     "item",
     [
         ".", "-e .", "'-e .'", "-r requirements.txt", "./pkg", "x @ file:pkg", "wheels/x.whl", "x.whl",
-        "${HOME}/x", "&a x", "*a", "!!python/object/apply:os.system [id]", ">\n      -e .", "|\n      ./x", '"\\x2e"', "{a: .}",
+        "${HOME}/x", "&a x", "*a", "!!python/object/apply:os.system [id]", ">\n      -e .",
+        "|\n      ./x", '"\\x2e"', "{a: .}",
         "[.]", "git+file:///x", "--find-links wheels", "file:x",
     ],
 )  # fmt: skip
