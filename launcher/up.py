@@ -29,6 +29,7 @@ USER = "admin"
 EXAMPLE = Path(__file__).parent / "examples" / "first-click"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
+_LOG_TAIL = 4000
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -59,7 +60,8 @@ def up(options: UpOptions) -> int:
         make_server_environment(server)
     port = _port(options.port)
     facts = _facts(options, state, server, port)
-    process = _start_hub(facts, state)
+    log = state / "logs" / "hub.log"
+    process = _start_hub(facts, log)
     stopped: list[int] = []
 
     def on_signal(number: int, _frame: object) -> None:
@@ -69,8 +71,11 @@ def up(options: UpOptions) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     try:
-        _wait_until_ready(process, facts["service_url"])
-        _announce(options, facts)
+        if not _wait_until_ready(process, facts["service_url"]) and not stopped:
+            _say(log.read_text(errors="replace")[-_LOG_TAIL:])
+            raise OperatorError("The hub did not start.", hint="Its own last words are above.")
+        if not stopped:
+            _announce(options, facts, log)
         process.wait()
     finally:
         _stop(process)
@@ -174,38 +179,39 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
-def _start_hub(facts: dict[str, object], state: Path) -> subprocess.Popen[bytes]:
+def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
     from launcher.hub import embedded
 
     command = [sys.executable, "-m", "jupyterhub", "--config", embedded.__file__]
     environment = {**os.environ, UP_VARIABLE: json.dumps(facts), "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command,
-        cwd=state,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr.fileno(),
-        start_new_session=True,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread at this point
-    )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=log.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread at this point
+        )
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], service_url: object) -> None:
-    """Wait for hub, proxy and launcher together. Raises OperatorError when the hub ends or takes too long."""
+def _wait_until_ready(process: subprocess.Popen[bytes], service_url: object) -> bool:
+    """Wait for hub, proxy and launcher together; False when the hub ends or takes too long."""
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise OperatorError("The hub ended while it was starting.", hint="Its own words are above.")
+    while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"{service_url}health", timeout=5) as answer:  # noqa: S310 - our own loopback
                 if answer.status == 200:  # noqa: PLR2004
-                    return
+                    return True
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise OperatorError(f"The hub was not ready after {_START_SECONDS} seconds.", hint="Its own words are above.")
+    return False
 
 
-def _announce(options: UpOptions, facts: dict[str, object]) -> None:
+def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
     """Tell people, or scripts, how to come in."""
     url, user = facts["public_url"], facts["user"]
     if options.json:
@@ -217,7 +223,7 @@ def _announce(options: UpOptions, facts: dict[str, object]) -> None:
     for directory in directories:
         spec = f"local/{quote(str(directory), safe='')}/worktree"
         _say(f"  Launch {Path(directory).name}: {facts['service_url']}v2/{spec}")
-    _say("\nCtrl-C stops everything; files and environments stay.")
+    _say(f"\nThe hub's log is {log}. Ctrl-C stops everything; files and environments stay.")
 
 
 def _ask_to_stop(process: subprocess.Popen[bytes]) -> None:

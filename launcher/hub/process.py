@@ -21,7 +21,7 @@ from traitlets import Unicode
 
 from launcher.errors import LauncherError
 from launcher.hub.homes import directory_name, make_home, project_home
-from launcher.hub.session import SOCKET_NAME, describe_session, first_command, session_sandbox
+from launcher.hub.session import DESCRIPTION_NAME, SOCKET_NAME, describe_session, first_command, session_sandbox
 from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
 from launcher.hub.waiting import SessionVoice
 from launcher.models import HomeKind, LaunchPlan
@@ -65,12 +65,12 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         for directory in (run, run / "tmp"):
             self._give(directory)
         description = describe_session(self.launch_settings, plan, arguments=self.get_args())
-        (run / "session.json").write_text(json.dumps(description))
+        (run / DESCRIPTION_NAME).write_text(json.dumps(description))
         sandbox = session_sandbox(self.launch_settings, plan, home=self._home(plan), run=run)
         progress = self._progress or asyncio.Queue()
         async with SessionVoice(run / SOCKET_NAME, progress.put_nowait) as voice:
             os.chmod(run / SOCKET_NAME, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
-            self.proc = self._popen(sandbox.argv(first_command(self.launch_settings)), plan)
+            self.proc = self._popen(sandbox.argv(first_command(self.launch_settings, plan)), plan)
             self.pid = self.proc.pid
             await voice.ready(self._exit_of(self.proc.pid), seconds=self.launch_settings.session_start_timeout_seconds)
         return self.ip or "127.0.0.1", self.port

@@ -11,7 +11,7 @@ from launcher.builders.process.sandbox import ENVIRONMENT, HOME, Sandbox
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
 from launcher.config import Settings
 from launcher.errors import SessionStartFailed
-from launcher.models import HomeKind, LaunchPlan, SessionMode
+from launcher.models import LaunchPlan, SessionMode
 
 SOCKET_NAME = "voice"
 _INSIDE = Path(__file__).with_name("inside")
@@ -19,36 +19,35 @@ _SCRIPTS = "/srv/launcher"
 _RUN = "/run/launcher"
 _CONTENT = "/srv/content"
 _OVERLAY = "/srv/environment-overlay"
-_DESCRIPTION = "session.json"
+_OVERLAY_PARTS = ("repository", "home")
+DESCRIPTION_NAME = "session.json"
 
 
 def describe_session(settings: Settings, plan: LaunchPlan | None, *, arguments: Sequence[str]) -> dict[str, Any]:
-    """The JSON that the session's first program reads; see ``launcher/hub/inside/server.py``.
+    """The JSON that the session's first program reads; see ``launcher/hub/inside/session.py``.
 
     ``arguments`` are the Hub's for the single-user server.
     """
-    environment = plan is not None and plan.environment is not None
-    full = plan is not None and plan.mode is SessionMode.FULL
-    content = None
-    if plan is not None and plan.content is not None:
-        content = {**plan.content, "repository": _CONTENT}
-    return {
+    description: dict[str, Any] = {
         "home": HOME,
-        "home_kind": (plan.home if plan is not None else HomeKind.PERSONAL).value,
-        "content": content,
-        "environment": {"id": plan.environment, "directory": ENVIRONMENT} if environment and plan else None,
-        "overlay": {"repository": f"{_OVERLAY}/repository", "home": f"{_OVERLAY}/home"} if environment else None,
-        "mode": (SessionMode.FULL if full else SessionMode.KERNEL).value,
-        "python": f"{ENVIRONMENT if full else settings.server_environment}/bin/python",
-        "start": plan.start if plan is not None else None,
-        "socket": f"{_RUN}/{SOCKET_NAME}",
-        "arguments": list(arguments),
+        "mode": SessionMode.KERNEL.value,
+        "server": ["-m", "jupyterhub.singleuser", *arguments],
+        "ready_socket": f"{_RUN}/{SOCKET_NAME}",
     }
+    if plan is None:
+        return description
+    if plan.environment is not None:
+        description |= {"environment": ENVIRONMENT, "environment_id": plan.environment}
+        description |= {"overlay": {name: f"{_OVERLAY}/{name}" for name in _OVERLAY_PARTS}}
+    content = {**plan.content, "repository": _CONTENT} if plan.content is not None else None
+    return description | {"mode": plan.mode.value, "content": content, "start": plan.start}
 
 
-def first_command(settings: Settings) -> list[str]:
-    """The program that prepares the session and becomes its server; it runs in our own server environment."""
-    return [f"{settings.server_environment}/bin/python", f"{_SCRIPTS}/server.py", f"{_RUN}/{_DESCRIPTION}"]
+def first_command(settings: Settings, plan: LaunchPlan | None) -> list[str]:
+    """The program that prepares the session and becomes its server, with the Python that the server will have."""
+    full = plan is not None and plan.mode is SessionMode.FULL
+    python = Path(ENVIRONMENT if full else settings.server_environment, "bin", "python")
+    return [str(python), f"{_SCRIPTS}/server.py", f"{_RUN}/{DESCRIPTION_NAME}"]
 
 
 def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, run: Path) -> Sandbox:
@@ -84,7 +83,7 @@ def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, 
 def _environment_binds(directory: Path, meta: EnvironmentMeta) -> list[tuple[Path, str]]:
     binds = [(directory / "venv", ENVIRONMENT)]
     binds += [(Path(prefix), prefix) for prefix in meta.binds]
-    overlays = ((directory / "postbuild" / name, f"{_OVERLAY}/{name}") for name in ("repository", "home"))
+    overlays = ((directory / "postbuild" / name, f"{_OVERLAY}/{name}") for name in _OVERLAY_PARTS)
     return binds + [(path, inside) for path, inside in overlays if path.is_dir()]
 
 
