@@ -18,7 +18,7 @@ from launcher.models import BuildId, BuildRequest, EnvironmentKey, Recipe, Snaps
 _VERSION = 1
 
 
-class UnreadableRequest(ValueError):  # noqa: N818 - named for what happened
+class UnreadableRequest(ValueError):
     """The JSON values are not a build request of this version."""
 
 

@@ -92,11 +92,13 @@ class LogWriter:
 
         Raises BuildLimitExceeded for a log that is full (its last line says so), StateUnusable for a disk that is.
         """
-        self._raw_left -= len(text)
-        if self._full or self._raw_left < 0:
+        if self._full:
             self._overflow()
-        for line in self._cleaner.feed(text):
+        for line in self._cleaner.feed(text[: self._raw_left]):
             self._append_of_build(line)
+        self._raw_left -= len(text)
+        if self._raw_left < 0:
+            self._overflow()
 
     def stage(self, name: str) -> None:
         """A stage begins; see `BuildLog.stage`. ValueError for a stage BinderHub's clients do not know."""

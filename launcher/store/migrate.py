@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
+from launcher.crashpoints import crash_point
 from launcher.errors import StateUnusable
 from launcher.store.database import MIGRATION_LOCK, make_engine, prepare_file
 from launcher.store.problems import translated, unusable_database, unusable_directory
@@ -52,6 +53,7 @@ def migrate(url: sa.URL) -> None:
                 if path is not None and revision is not None:
                     _back_up(path, revision)
                 alembic.command.upgrade(alembic_config(connection), "head")
+                crash_point("store:migrated")
                 if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
                     raise StateUnusable("The database holds rows that belong to nothing.", hint="Put back a backup.")
     finally:
