@@ -28,6 +28,8 @@ from launcher.sources.untrusted import ArchiveLimits, UntrustedTree, shown
 
 _CHUNK = 256 * 1024
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_UNIX_SYSTEMS = (3, 19)  # Unix and macOS: the upper half of a member's attributes is its mode
+_DOS_DIRECTORY = 0x10
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _ERRORS: dict[str, type[LauncherError]] = {
     error.code: error for error in (SourceInvalid, SourceTooLarge, StateUnusable)
@@ -168,14 +170,15 @@ class _Extraction:
 
     def _zip_member(self, opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         name = member.orig_filename.replace("\\", "/")  # as some Windows programs wrote them; `filename` hides NULs
-        kind = stat.S_IFMT(member.external_attr >> 16)
+        mode = member.external_attr >> 16 if member.create_system in _UNIX_SYSTEMS else 0
+        kind = stat.S_IFMT(mode)
         if kind == stat.S_IFLNK:
             self._tree.leave_out(name)
-        elif name.endswith("/") or kind == stat.S_IFDIR:
+        elif name.endswith("/") or kind == stat.S_IFDIR or (kind == 0 and member.external_attr & _DOS_DIRECTORY):
             self._tree.make_directory(name)
         elif kind in (0, stat.S_IFREG):
             with opened.open(member) as source:
-                self._write(name, source, executable=bool(member.external_attr >> 16 & 0o100))
+                self._write(name, source, executable=bool(mode & 0o100))
         else:
             _refuse_special(name)
 
@@ -184,7 +187,6 @@ class _Extraction:
         with tarfile.open(archive, mode="r|*") as opened:
             for member in opened:
                 self._tar_member(opened, member)
-                opened.members = []  # type: ignore[attr-defined]  # tarfile would keep every header in memory
 
     def _tar_member(self, opened: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         if member.issym():

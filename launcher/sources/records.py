@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import re
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -176,7 +175,7 @@ class RecordProvider(ABC):
         async with self._locks.hold(cache.path(repository).with_suffix(".record.lock")):
             commit = await self._known(resolved)
             if commit is None:
-                async with _scratch_directory(self._tools.config.cache_directory) as scratch:
+                async with _scratch_directory(cache.path(repository).with_suffix(".record")) as scratch:
                     content = await self.download(resolved, scratch)
                     _, commit = await cache.import_directory(repository, content, message=f"{self.id} {resolved.ref}\n")
                 await self._remember(resolved, commit)
@@ -209,9 +208,13 @@ def _version_ref(resolved: Resolved) -> str:
 
 
 @asynccontextmanager
-async def _scratch_directory(parent: Path) -> AsyncIterator[Path]:
-    """A directory that is gone afterwards; removing many files does not hold up the loop."""
-    directory = Path(tempfile.mkdtemp(dir=parent, prefix="record-"))
+async def _scratch_directory(directory: Path) -> AsyncIterator[Path]:
+    """An empty directory that is gone afterwards. What a killed launcher left under its name goes first.
+
+    Only under the repository's lock. Removing many files does not hold up the loop.
+    """
+    await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+    await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True)
     try:
         yield directory
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,9 @@ from launcher.sources.dataverse import DataverseProvider
 from launcher.sources.figshare import FigshareProvider
 from launcher.sources.hydroshare import HydroshareProvider
 from launcher.sources.records import RecordProvider
+from launcher.sources.registry import RepositorySources
 from launcher.sources.zenodo import ZenodoProvider
-from tests.support.doi_server import DoiServer, doi_server, tools_for, zip_bytes
+from tests.support.doi_server import DoiServer, doi_server, no_names, tools_for, zip_bytes
 
 RESOURCE = "b8f6eae9d89241cf8b5904033460af61"
 README, REQUIREMENTS = b"# A record\n", b"numpy\n"
@@ -48,7 +50,18 @@ def files_of(snapshot: Snapshot) -> dict[str, bytes]:
 
 def nothing_left_in(directory: Path) -> bool:
     """Whether the cache holds no scratch directory of a download."""
-    return not [path for path in (directory / "cache").iterdir() if path.name.startswith("record-")]
+    return not [path for path in (directory / "cache").iterdir() if path.suffix == ".record"]
+
+
+async def test_every_record_is_reached_through_the_one_door(server: DoiServer, tmp_path: Path) -> None:
+    server.body("/files/4", README)
+    known = tools_for(server, tmp_path)
+    sources = RepositorySources(known.config, resolver=no_names)
+    described = [entry["id"] for entry in sources.describe()]
+    assert {"zenodo", "figshare", "dataverse", "hydroshare", "ckan"} <= set(described)
+    resolved = await sources.resolve(sources.parse("figshare", "10.6084/m9.figshare.9782777"))
+    assert resolved.repository == sources.repository(resolved.spec)
+    assert files_of(await sources.fetch(resolved)) == {"README.md": README}
 
 
 # Zenodo
@@ -114,6 +127,51 @@ async def test_a_version_is_downloaded_once_and_gives_the_same_commit_anywhere(
     elsewhere = await ZenodoProvider(tools_for(server, tmp_path / "other")).fetch(resolved)
     assert elsewhere.commit == first.commit
     assert elsewhere.cache != first.cache
+
+
+async def test_many_clicks_on_one_record_download_it_once(server: DoiServer, tmp_path: Path) -> None:
+    server.body("/api/records/3232985/files/README.md/content", README)
+    server.body("/api/records/3232985/files/requirements.txt/content", REQUIREMENTS)
+    zenodo = ZenodoProvider(tools_for(server, tmp_path))
+    resolved = await resolve(zenodo, "10.5281/zenodo.3232985")
+    snapshots = await asyncio.gather(*(zenodo.fetch(resolved) for _ in range(5)))
+    assert len(set(map(str, snapshots))) == 1
+    assert server.requests.count("/api/records/3232985/files/README.md/content") == 1
+
+
+async def test_what_a_killed_launcher_left_is_cleared_by_the_next(server: DoiServer, tmp_path: Path) -> None:
+    server.body("/api/records/3232985/files/README.md/content", README)
+    server.body("/api/records/3232985/files/requirements.txt/content", REQUIREMENTS)
+    tools = tools_for(server, tmp_path)
+    zenodo = ZenodoProvider(tools)
+    resolved = await resolve(zenodo, "10.5281/zenodo.3232985")
+    remains = tools.cache.path(resolved.repository.id).with_suffix(".record") / "files"
+    remains.mkdir(parents=True)
+    (remains / "half.zip").touch()
+    assert set(files_of(await zenodo.fetch(resolved))) == {"README.md", "requirements.txt"}
+    assert nothing_left_in(tmp_path)
+
+
+async def test_a_cancelled_download_leaves_nothing_and_can_be_repeated(server: DoiServer, tmp_path: Path) -> None:
+    server.body("/api/records/3232985/files/README.md/content", README)
+    server.silent("/api/records/3232985/files/requirements.txt/content")
+    zenodo = ZenodoProvider(tools_for(server, tmp_path))
+    resolved = await resolve(zenodo, "10.5281/zenodo.3232985")
+    task = asyncio.create_task(zenodo.fetch(resolved))
+    async with asyncio.timeout(20):
+        while not server.requests[-1].endswith("requirements.txt/content"):  # noqa: ASYNC110 - another thread's list
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert nothing_left_in(tmp_path)
+    server.body("/api/records/3232985/files/requirements.txt/content", REQUIREMENTS)
+    assert set(files_of(await zenodo.fetch(resolved))) == {"README.md", "requirements.txt"}
+
+
+async def test_a_record_without_files_is_an_empty_commit(server: DoiServer, tmp_path: Path) -> None:
+    server.json("/api/records/3232985/files", {"entries": []})
+    assert files_of(await fetch(ZenodoProvider(tools_for(server, tmp_path)), "10.5281/zenodo.3232985")) == {}
 
 
 async def test_a_damaged_file_is_noticed(server: DoiServer, tmp_path: Path) -> None:
