@@ -122,6 +122,7 @@ async def test_a_commit_to_content_keeps_the_environment(repository, name, chang
         ("editable", {"p/__init__.py": "x = 1"}),
         ("editable", {"p/data.json": "2"}),
         ("editable", {"p/new.py": ""}),
+        ("editable", {"p/data.json*": "1"}),
         ("editable", {"README.md": "setup.py may read it"}),
         ("plain", {"p/__init__.py": "x = 1"}),
         ("plain", {"README.md": "it is in the metadata"}),
