@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Problem(Exception):  # noqa: N818 - what went wrong, in words for people
+class Problem(Exception):
     """A start that cannot go on.
 
     ``code`` is a stable error code of the launcher, ``message`` and ``hint`` are for people: no path of the machine,

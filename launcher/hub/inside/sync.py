@@ -42,11 +42,11 @@ _UNDER_WAY = (
 Say = Callable[[str], None]
 
 
-class LeftAlone(Exception):  # noqa: N818 - a decision, not a fault
+class LeftAlone(Exception):
     """The copy stays as it is; the text says why, in words for the person."""
 
 
-class Damaged(Exception):  # noqa: N818 - a state of the clone
+class Damaged(Exception):
     """The clone cannot be read by git any more."""
 
 
@@ -223,7 +223,8 @@ class _Sync:
         A person who pulled by hand since the last sync started from what they pulled.
         """
         last, synced = self.git.commit_of(UPSTREAM), self.git.commit_of(SYNCED)
-        pulled = self.git.commit_of(f"{self.branch}@{{upstream}}")
+        name = self.branch[len("refs/heads/") :]
+        pulled = self.git.commit_of(f"{name}@{{upstream}}")
         if pulled and synced and pulled != last:
             by_hand = self.git.is_ancestor(pulled, self.head) and not self.git.is_ancestor(pulled, synced)
             return pulled if by_hand else last

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SUBMODULE = "160000"
 
 
-class NotWritable(Exception):  # noqa: N818 - a state of the person's files, not a fault
+class NotWritable(Exception):
     """A directory that would have to change is read-only. Nothing was changed."""
 
 

@@ -432,21 +432,31 @@ def test_an_empty_directory_of_that_name_is_used(student: Student, upstream: Ups
     assert student.click(upstream.commit({"a.txt": "one\n"}))[0] == student.home / "notes"
 
 
-def test_symlinks_arrive_as_links_and_a_directory_i_linked_elsewhere_is_kept(
+def test_symlinks_arrive_as_links(student: Student, upstream: Upstream) -> None:
+    (upstream.work / "link").symlink_to("/etc/hostname")
+    directory, _ = student.click(upstream.commit({"a.txt": "a\n"}))
+    assert (directory / "link").readlink() == Path("/etc/hostname")
+    (upstream.work / "link").unlink()
+    (upstream.work / "link").symlink_to("/etc/passwd")
+    student.click(upstream.commit({"a.txt": "aa\n"}))
+    assert (directory / "link").readlink() == Path("/etc/passwd")
+
+
+def test_a_directory_that_i_moved_to_a_bigger_disk_is_not_written_through(
     student: Student, upstream: Upstream, tmp_path: Path
 ) -> None:
-    (upstream.work / "link").symlink_to("/etc/hostname")
     directory, _ = student.click(upstream.commit({"data/x": "x\n"}))
-    assert (directory / "link").readlink() == Path("/etc/hostname")
     big = tmp_path / "big"
     (directory / "data").rename(big)
     (directory / "data").symlink_to(big)
     (big / "x").write_text("mine\n")
     student.click(upstream.commit({"data/x": "xx\n"}))
-    assert (big / "x").read_text() == "mine\n"
-    assert (directory / "data" / "x").read_text() == "xx\n"
+    assert (directory / "data").readlink() == big
+    student.click(upstream.commit({"data/y": "y\n"}))
     [kept] = directory.glob("data__*")
     assert kept.readlink() == big
+    assert everything(big) == {"x": b"mine\n"}
+    assert (directory / "data" / "y").read_text() == "y\n"
 
 
 def test_line_ending_rules_are_not_edits(student: Student, upstream: Upstream) -> None:

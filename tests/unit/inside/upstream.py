@@ -48,7 +48,7 @@ class Upstream:
         self.cache = self.root / "cache.git"
         self.work.mkdir(parents=True)
         git(self.work, "init", "-q", "-b", "main")
-        git(self.root, "init", "-q", "--bare", "cache.git")
+        git(self.root, "init", "-q", "-b", "main", "--bare", "cache.git")
 
     def commit(self, files: dict[str, str | bytes | None], *, branch: str = "main") -> str:
         """Write (or, with None, delete) files, commit and bring the commit into the cache."""
@@ -57,7 +57,7 @@ class Upstream:
         for name, text in files.items():
             path = self.work / name
             if text is None:
-                path.unlink()
+                git(self.work, "rm", "-q", name)  # with directories that become empty
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode() if isinstance(text, str) else text)

@@ -1,0 +1,47 @@
+"""Run the Jupyter server in this process: ``python /srv/launcher/serve.py <settings file>``.
+
+A script of its own, so that nothing of ours but its arguments is left when the server's code runs: our folder is taken
+from the import path, the settings file is deleted, and no environment variable of ours remains.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import sys
+import types
+from pathlib import Path
+
+
+def main(settings_file: Path) -> None:
+    """Read the settings of `session`, arrange for the *ready* word, become the server."""
+    settings = json.loads(settings_file.read_bytes())
+    settings_file.unlink()
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [path for path in sys.path if Path(path or ".").resolve() != here]
+    sys.path.insert(0, str(here.parent))
+    ready = importlib.import_module(f"{here.name}.ready")
+    sys.path.remove(str(here.parent))
+    listener = ready.Listener(Path(settings["socket"]) if settings["socket"] else None)
+    extension = ready.Extension(listener, lambda: _restore(settings["environment"]))
+    module = types.ModuleType(ready.EXTENSION)
+    module._jupyter_server_extension_points = extension.points  # type: ignore[attr-defined] # noqa: SLF001 - the name Jupyter Server asks for
+    module._load_jupyter_server_extension = extension.load  # type: ignore[attr-defined] # noqa: SLF001
+    sys.modules[ready.EXTENSION] = module
+    sys.argv = [settings["module"], *settings["arguments"]]
+    runpy.run_module(settings["module"], run_name="__main__", alter_sys=True)
+
+
+def _restore(environment: dict[str, str | None]) -> None:
+    """Give variables that only the start needed the values kernels and terminals should see."""
+    for name, value in environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
