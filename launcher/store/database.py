@@ -29,7 +29,7 @@ def parse_url(text: str) -> sa.URL:
     """
     try:
         url = sa.make_url(text)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise ConfigurationInvalid(
             "The database URL cannot be read.", hint="Use sqlite:////absolute/path or postgresql://user@host/name."
         ) from error

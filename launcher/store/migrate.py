@@ -22,15 +22,15 @@ from launcher.store.problems import translated, unusable_database, unusable_dire
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def alembic_config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration for the migrations inside this package, on an open connection."""
+def alembic_config(connection: Connection | None = None, migrations: Path = MIGRATIONS) -> Config:
+    """Alembic's configuration for a directory of migrations (this package's), on an open connection."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
 
-def migrate(url: sa.URL) -> None:
+def migrate(url: sa.URL, migrations: Path = MIGRATIONS) -> None:
     """Check the database and run what migrations are missing, in one transaction: killed half-way, nothing happened.
 
     A SQLite file that holds something is copied to ``<name>.<revision>.backup`` first.
@@ -39,7 +39,7 @@ def migrate(url: sa.URL) -> None:
     sqlite = url.get_backend_name() == "sqlite"
     path = prepare_file(url) if sqlite else None
     engine = make_engine(url, for_migration=True)
-    script = ScriptDirectory.from_config(alembic_config())
+    script = ScriptDirectory.from_config(alembic_config(migrations=migrations))
     try:
         with translated():
             if path is not None:
@@ -52,7 +52,7 @@ def migrate(url: sa.URL) -> None:
                     return
                 if path is not None and revision is not None:
                     _back_up(path, revision)
-                alembic.command.upgrade(alembic_config(connection), "head")
+                alembic.command.upgrade(alembic_config(connection, migrations), "head")
                 crash_point("store:migrated")
                 if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
                     raise StateUnusable("The database holds rows that belong to nothing.", hint="Put back a backup.")
