@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import itertools
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launcher.builders.process.builder import ProcessBuilder
+from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.sandbox import ENVIRONMENT, Sandbox
 from launcher.models import (
     BuildId,
     BuildRequest,
+    BuiltEnvironment,
     EnvironmentKey,
     Recipe,
     RecipeKind,
@@ -20,6 +25,8 @@ from launcher.models import (
     Snapshot,
     Spec,
 )
+from tests.support.package_index import PackageIndex, package_index
+from tests.support.wheels import kernel_wheels, wheel
 
 _numbers = itertools.count(1)
 
@@ -78,3 +85,55 @@ def request(
         recipe.setdefault("tree", git(snapshot.cache, "rev-parse", "HEAD^{tree}"))
     made = Recipe(kind, main=main, files=named, **recipe)
     return BuildRequest(BuildId(f"build-{number}"), EnvironmentKey(f"{number:064x}"), made, snapshot)
+
+
+@contextmanager
+def building(directory: Path, **settings: object) -> Iterator[Bench]:
+    """A process builder with an index of tiny packages, all below ``directory``."""
+    with package_index(directory / "index") as index:
+        kernel_wheels(index.directory)
+        wheel(index.directory, "alpha")
+        allowed = (index.host, *settings.pop("allow_hosts", ()))
+        config = ProcessBuilderConfig.from_environment(
+            directory / "state", {}, index_url=index.url, allow_hosts=allowed, **settings
+        )
+        yield Bench(directory, index, config, ProcessBuilder(config))
+
+
+@dataclass
+class Bench:
+    """A process builder and what is around it."""
+
+    directory: Path
+    index: PackageIndex
+    config: ProcessBuilderConfig
+    builder: ProcessBuilder
+
+    async def build(
+        self, files: Mapping[str, str], kind: RecipeKind = RecipeKind.NONE, main: str | None = None, **recipe: object
+    ) -> tuple[BuiltEnvironment, MemoryLog]:
+        """Build a recipe of a new repository."""
+        log = MemoryLog()
+        made = request(self.directory, files, kind, main, *files, **recipe)
+        return await self.builder.build(made, log), log
+
+    async def post_build(self, script: str, **more: str) -> tuple[BuiltEnvironment, MemoryLog]:
+        """Run a shell script as postBuild."""
+        files = {"postBuild": f"#!/bin/bash\nset -u\n{script}\n", **more}
+        return await self.build(files, post_build="postBuild")
+
+    def environment(self, built: BuiltEnvironment) -> Path:
+        """Where an environment is on disk."""
+        return self.config.store / built.reference
+
+    def run(self, built: BuiltEnvironment, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a sandbox that has the environment where it belongs, read-only, as sessions have it."""
+        meta = self.builder.meta(built.reference)
+        assert meta is not None
+        sandbox = Sandbox(
+            read_only=(
+                *((Path(path), path) for path in meta.binds),
+                (self.environment(built) / "venv", ENVIRONMENT),
+            )
+        )
+        return subprocess.run(sandbox.argv(command), capture_output=True, text=True, timeout=60, check=False)

@@ -123,17 +123,18 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 
 def kill_tree(process_id: int, patience: float = 10.0) -> None:
-    """Kill a process and everything below it, and wait until they are gone.
+    """Kill a sandbox by its outermost process, and wait until everything in it is gone.
 
-    The first process of the sandbox's own process namespace is among them: when it dies the kernel kills the rest.
+    Its child is the first process of the sandbox's own process namespace: when that one dies the kernel kills all
+    others, and it is gone only after they are.
     """
     with contextlib.suppress(psutil.NoSuchProcess):  # it ended first
         root = psutil.Process(process_id)
-        family = [root, *root.children(recursive=True)]
-        for one in family:
+        first = root.children()
+        for one in (root, *first):
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.send_signal(signal.SIGKILL)
-        psutil.wait_procs(family[1:], timeout=patience)
+        psutil.wait_procs(first, timeout=patience)
 
 
 def kill_build(build_id: BuildId) -> None:
