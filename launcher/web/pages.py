@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
 
 from launcher.errors import LauncherError, NotFound
 from launcher.models import Spec
@@ -19,6 +20,11 @@ def plain_text(text: str) -> str:
     return _TERMINAL.sub("", text)
 
 
+def breakable(text: str) -> Markup:
+    """A name that may break after its slashes on a narrow screen."""
+    return Markup("/<wbr>").join(text.split("/"))
+
+
 _templates = Environment(
     loader=PackageLoader("launcher.web"),
     autoescape=select_autoescape(default=True),
@@ -26,6 +32,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters["plain_text"] = plain_text
+_templates.filters["breakable"] = breakable
 
 
 class PageHandler(BaseHandler):

@@ -3,6 +3,11 @@ const config = window.pageConfig;
 const byId = (id) => document.getElementById(id);
 const steps = [...document.querySelectorAll("ol.steps li")];
 const stepOf = { waiting: 0, fetching: 1, building: 1, pushing: 1, unknown: 1, built: 2, launching: 2, ready: 3 };
+const words = {
+  fetching: "Fetching the repository.",
+  building: "Building the environment. This happens once; later launches are quick.",
+  pushing: "Storing the environment.",
+};
 const sequences = /\u001b\[[0-9;?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 const maxLogLines = 5000;
 let token = config.buildToken;
@@ -34,6 +39,7 @@ function fail(message, hint, code) {
   byId("problem-code").hidden = !code;
   byId("problem").hidden = false;
   byId("again").hidden = false;
+  byId("goes-on").hidden = true;
   byId("status").textContent = "";
   if (byId("log").textContent) byId("details").open = true;
   document.title = `Failed: ${document.title}`;
@@ -60,7 +66,7 @@ function onEvent(data) {
     addLine(message);
     byId("status").textContent = data.queue_position
       ? `Waiting for its turn: position ${data.queue_position} in the queue.`
-      : message.trim().split("\n").pop();
+      : words[phase] || message.trim().split("\n").pop();
   }
   if (phase === "building") byId("details").open = true;
 }
