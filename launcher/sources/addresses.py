@@ -120,9 +120,12 @@ def _canonical_name(text: str) -> str:
     name = text.lower()
     if not name.isascii() or "xn--" in name:
         try:
-            name = idna.encode(name).decode("ascii")
+            encoded = idna.encode(name).decode("ascii")
         except idna.IDNAError:
             raise refused() from None
+        if encoded.count(".") != name.count("."):  # a dot of another script
+            raise refused()
+        name = encoded
     labels = name.split(".")
     strict = all(_LABEL.fullmatch(label) for label in labels) and _TOP_LABEL.fullmatch(labels[-1])
     if not strict or len(name) > 253:  # noqa: PLR2004 - RFC 1035

@@ -17,11 +17,13 @@ from urllib.parse import urljoin
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders
+from tornado.iostream import IOStream
 from tornado.netutil import Resolver
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError, SimpleAsyncHTTPClient
+from tornado.tcpclient import TCPClient
 
 from launcher.errors import RepositoryNotFound, SourceInvalid, SourceTooLarge, SourceUnavailable
-from launcher.sources.addresses import AddressPolicy, WebAddress
+from launcher.sources.addresses import AddressPolicy, WebAddress, refused
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -29,6 +31,8 @@ _NOT_MODIFIED = 304
 _MAX_UNFRAMED_BODY = 8_000_000
 """Bytes of a body without an announced end; tornado holds such a body in memory."""
 _CHUNK = 65_536  # tornado's own
+_UNLIMITED = 2**62
+_REDIRECT_BODY = 65_536  # what may be said beside a redirect; nobody keeps it
 _SECRET_HEADERS = frozenset({"authorization", "private-token", "cookie"})
 
 
@@ -164,10 +168,8 @@ class HttpClient:
                     response = await self._request(address, headers, sink, limit, max(remaining, 0.001))
                     if response.status not in _REDIRECTS or "location" not in response.headers:
                         return response
-                    url = urljoin(response.url, response.headers["location"])
+                    url = _joined(response.url, response.headers["location"])
                     headers = _headers_for(url, address, headers)
-                    sink.seek(0)  # forget the body of the redirect
-                    sink.truncate()
         except TimeoutError:
             raise SourceUnavailable("The host did not answer in time.", hint="Try again in a minute.") from None
         raise SourceUnavailable("The host redirects too often.")
@@ -180,10 +182,11 @@ class HttpClient:
         client = SimpleAsyncHTTPClient(
             force_instance=True,
             resolver=resolver,
-            max_body_size=max(limit, 1),  # tornado takes 0 for "no limit"
+            max_body_size=_UNLIMITED,  # the meter limits: it can tell a body too large from a connection cut short
             max_buffer_size=min(limit, _MAX_UNFRAMED_BODY) + _CHUNK,
         )
-        meter = _Meter(limit, sink)
+        client.tcp_client = connection = _Connection(resolver)
+        meter = _Meter(limit, sink, connection)
         request = HTTPRequest(
             address.url,
             headers=HTTPHeaders({"User-Agent": self._user_agent, **headers}),
@@ -212,31 +215,54 @@ class HttpClient:
         return HttpResponse(address.url, response.code, received, b"")
 
 
-class _Meter:
-    """Counts a body while it arrives, and knows afterwards why it stopped."""
+class _Connection(TCPClient):
+    """Remembers the connection it makes, so that it can be cut."""
 
-    def __init__(self, limit: int, sink: IO[bytes]) -> None:
+    _stream: IOStream | None = None
+
+    async def connect(self, *arguments: Any, **options: Any) -> IOStream:
+        self._stream = await super().connect(*arguments, **options)
+        return self._stream
+
+    def cut(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+class _Meter:
+    """Counts a body while it arrives, cuts it when it is too large, and knows afterwards why it stopped."""
+
+    def __init__(self, limit: int, sink: IO[bytes], connection: _Connection) -> None:
         self._limit = limit
-        self._sink = sink
+        self._sink: IO[bytes] | None = sink
+        self._connection = connection
         self._count = 0
         self._unframed = False
         self.too_large = False
 
     def header(self, line: str) -> None:
         name, _, value = line.partition(":")
-        name = name.strip().lower()
+        name, value = name.strip().lower(), value.strip()
         if name.startswith("http/"):
             self._unframed = True
+            if any(f" {status}" in name for status in _REDIRECTS):
+                self._limit, self._sink = max(self._limit, _REDIRECT_BODY), None
         elif name in {"content-length", "transfer-encoding"}:
             self._unframed = False
-        if name == "content-length" and value.strip().isdigit():
-            self.too_large = int(value) > self._limit
+        if name == "content-length" and value.isascii() and value.isdigit():
+            if len(value) > 18 or int(value) > self._limit:  # noqa: PLR2004 - digits of an exabyte
+                self._refuse()
 
     def chunk(self, data: bytes) -> None:
         self._count += len(data)
-        self.too_large = self.too_large or self._count > self._limit
-        if not self.too_large:
+        if self._count > self._limit:
+            self._refuse()
+        elif self._sink is not None:
             self._sink.write(data)
+
+    def _refuse(self) -> None:
+        self.too_large = True
+        self._connection.cut()
 
     def error(self, cause: BaseException | None) -> SourceTooLarge | SourceUnavailable:
         if self.too_large or (self._unframed and isinstance(cause, HTTPStreamClosedError)):
@@ -259,6 +285,13 @@ def raise_for_status(response: HttpResponse) -> None:
         hint="Try again in a minute.",
         retry_after=response.retry_after,
     )
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise refused() from None
 
 
 def _headers_for(url: str, previous: WebAddress, headers: dict[str, str]) -> dict[str, str]:
