@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin
 
-from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import IOStream
 from tornado.netutil import Resolver
@@ -197,11 +197,14 @@ class HttpClient:
             header_callback=meter.header,
             streaming_callback=meter.chunk,
         )
+        fetching = client.fetch(request, raise_error=False)
+        fetching.add_done_callback(_retrieve)
         try:
-            response = await client.fetch(request, raise_error=False)
+            response = await asyncio.shield(fetching)  # a cancelled one ends with its connection, quietly
         except (HTTPClientError, OSError, ssl.SSLError, ValueError) as error:
             raise meter.error(error) from None
         finally:
+            connection.cut()  # tornado would read on when the task that waits is cancelled
             client.close()
         if response.error is not None and not isinstance(response.error, HTTPClientError):
             raise meter.error(response.error)
@@ -213,6 +216,12 @@ class HttpClient:
             raise SourceUnavailable("The host has trouble of its own.", hint="Try again in a minute.")
         received = {name.lower(): value for name, value in response.headers.get_all()}
         return HttpResponse(address.url, response.code, received, b"")
+
+
+def _retrieve(fetching: asyncio.Future[HTTPResponse]) -> None:
+    """Nobody waits any more for a request that was cancelled; asyncio would complain about its exception."""
+    if not fetching.cancelled():
+        fetching.exception()
 
 
 class _Connection(TCPClient):
@@ -249,9 +258,8 @@ class _Meter:
                 self._limit, self._sink = max(self._limit, _REDIRECT_BODY), None
         elif name in {"content-length", "transfer-encoding"}:
             self._unframed = False
-        if name == "content-length" and value.isascii() and value.isdigit():
-            if len(value) > 18 or int(value) > self._limit:  # noqa: PLR2004 - digits of an exabyte
-                self._refuse()
+        if name == "content-length" and value.isascii() and value.isdigit() and int(value[:19]) > self._limit:
+            self._refuse()  # nineteen digits are more than any limit, and quick to read
 
     def chunk(self, data: bytes) -> None:
         self._count += len(data)

@@ -61,6 +61,7 @@ class DoiServer(ThreadingHTTPServer):
         self.answers: dict[str, Answer] = {}
         self.requests: list[str] = []
         self.stopping = threading.Event()
+        self.left = threading.Event()
         self.address = f"127.0.0.1:{self.server_address[1]}"
         self.url = f"http://{self.address}"
 
@@ -111,13 +112,14 @@ class DoiServer(ThreadingHTTPServer):
         self.answers[path] = answer
 
     def silent(self, path: str) -> None:
-        """Begin an answer, then say nothing more."""
+        """Begin an answer, then say nothing more; ``left`` is set when the client has hung up."""
 
         def answer(handler: RequestHandler) -> None:
             handler.send_response(200)
             handler.send_header("Content-Length", "1000")
             handler.end_headers()
-            self.stopping.wait(60)
+            if handler.connection.recv(1) == b"":  # returns when the client has gone
+                self.left.set()
 
         self.answers[path] = answer
 

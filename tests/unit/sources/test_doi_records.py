@@ -154,16 +154,18 @@ async def test_what_a_killed_launcher_left_is_cleared_by_the_next(server: DoiSer
 
 async def test_a_cancelled_download_leaves_nothing_and_can_be_repeated(server: DoiServer, tmp_path: Path) -> None:
     server.body("/api/records/3232985/files/README.md/content", README)
-    server.silent("/api/records/3232985/files/requirements.txt/content")
+    path = "/api/records/3232985/files/requirements.txt/content"
+    server.silent(path)
     zenodo = ZenodoProvider(tools_for(server, tmp_path))
     resolved = await resolve(zenodo, "10.5281/zenodo.3232985")
     task = asyncio.create_task(zenodo.fetch(resolved))
     async with asyncio.timeout(20):
-        while not server.requests[-1].endswith("requirements.txt/content"):  # noqa: ASYNC110 - another thread's list
+        while path not in server.requests:  # noqa: ASYNC110 - another thread's list
             await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert await asyncio.to_thread(server.left.wait, 20)  # the connection ended with the task
     assert nothing_left_in(tmp_path)
     server.body("/api/records/3232985/files/requirements.txt/content", REQUIREMENTS)
     assert set(files_of(await zenodo.fetch(resolved))) == {"README.md", "requirements.txt"}
