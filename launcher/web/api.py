@@ -9,7 +9,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from launcher.errors import BadRequest, BuildNotFound, BuildTokenInvalid
+from launcher.errors import BadRequest, BuildNotFound
 from launcher.models import BuildId
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.web.base import BaseHandler, Visitor
@@ -124,18 +124,17 @@ class LaunchesHandler(ApiHandler):
 
     def _request(self, visitor: Visitor, body: dict[str, Any]) -> LaunchRequest:
         path = _field(body, "spec", str, "")
-        if not visitor.by_header and not self.tokens.verify(
+        confirmed = visitor.by_header or self.tokens.verify(
             _field(body, "build_token", str, ""), self.token_subject(path, visitor.person)
-        ):
-            raise BuildTokenInvalid("Invalid build token", hint="Say yes on the launch page, or use an API token.")
+        )
         provider, _, raw = path.rstrip("/").partition("/")
         return LaunchRequest(
             person=visitor.person,
             hub_token=visitor.hub_token,
             spec=self.parts.sources.parse(provider, raw),
             open_path=parse_open_path(lambda name: _field(body, name, str, "") if name in body else None),
-            confirmed=True,
-            trust=_field(body, "trust", bool, default=False),
+            confirmed=confirmed,
+            trust=visitor.by_header and _field(body, "trust", bool, default=False),
             build_only=_field(body, "build_only", bool, default=False),
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",

@@ -32,13 +32,14 @@ from launcher.web.service import (
 from launcher.web.settings import HealthCheck, WebParts
 from launcher.web.tokens import BuildTokens
 
+_LOGIN_CACHE_SECONDS = 60  # how long a login that the Hub ended may still open pages
 _STATIC = str(files("launcher.web") / "static")
 
 
 def make_application(parts: WebParts) -> Application:
     """The launcher's web, ready for `make_server`."""
     settings = parts.settings
-    hub_auth = parts.hub_auth or HubOAuth()
+    hub_auth = parts.hub_auth or HubOAuth(allow_token_in_url=False, cache_max_age=_LOGIN_CACHE_SECONDS)
     metrics = WebMetrics()
     return Application(
         [*parts.extra_handlers, *_routes(settings.service_prefix)],

@@ -105,7 +105,8 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # j
             return None
         try:
             if header_token:
-                model = await self.hub_auth.user_for_token(header_token, sync=False)
+                # not from the cache: a revoked token ends at once, and made-up tokens do not fill the memory
+                model = await self.hub_auth.user_for_token(header_token, use_cache=False, sync=False)
             else:
                 model = await self.hub_auth.get_user(self, sync=False)
         except HTTPError as error:

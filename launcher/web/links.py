@@ -85,8 +85,8 @@ class GoHandler(PageHandler):
         for config in self.parts.sources.describe():
             detect = config.get("detect")
             pattern = detect.get("regex") if isinstance(detect, dict) else None
-            match = _fullmatch(pattern, repository) if "://" in repository else None
-            if match is not None:
+            match = _repository_in(pattern, repository) if "://" in repository else None
+            if match is not None and "://" not in match:
                 return str(config["id"]), match
         return (provider or "gh"), repository.removesuffix("/")
 
@@ -97,7 +97,7 @@ class GoHandler(PageHandler):
         return {}
 
 
-def _fullmatch(pattern: str | None, text: str) -> str | None:
+def _repository_in(pattern: str | None, text: str) -> str | None:
     """What the group ``repo`` of a provider's pattern, written for JavaScript, finds in an address."""
     if not pattern:
         return None

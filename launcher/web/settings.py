@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from launcher.errors import ConfigurationInvalid
 from launcher.sessions.base import Launches
 from launcher.sources.base import Sources
 
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+/?")
 _SECRET_BYTES = 32  # HS256 wants a key as long as its digest
 
 HealthCheck = Callable[[], Awaitable[dict[str, object]]]
@@ -59,7 +61,7 @@ class WebSettings:
                 raise ConfigurationInvalid(f"The URL path {path!r} must begin and end with one slash.")
         if any(len(secret) < _SECRET_BYTES for secret in (self.build_token_secret, *self.previous_token_secrets)):
             raise ConfigurationInvalid("The build token secret is shorter than 32 bytes.")
-        if self.public_url is not None and not self.public_url.startswith(("http://", "https://")):
+        if self.public_url is not None and not _ORIGIN.fullmatch(self.public_url):
             raise ConfigurationInvalid("public_url must be scheme://host, such as https://hub.example.org.")
 
     @property

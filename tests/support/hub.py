@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -54,7 +54,8 @@ class RunningHub:
     """JupyterHub as a subprocess, with DummyAuthenticator (any password), as a context manager.
 
     ``config_text`` is appended to the configuration: append to ``c.JupyterHub.services`` and ``load_roles``, do not
-    replace them. Services with a ``url`` must listen before the hub starts: it waits a minute for them. ``port`` 0 takes a free one. ``python`` runs the hub: another virtual environment, another version.
+    replace them. Services with a ``url`` must listen before the hub starts: it waits a minute for them. ``port`` 0
+    takes a free one. ``python`` runs the hub: another virtual environment, another version.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class RunningHub:
         self._directory = Path(tempfile.mkdtemp(prefix="hub-"))
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> RunningHub:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
