@@ -58,7 +58,8 @@ def inside(home: Path, *command: str | Path) -> subprocess.CompletedProcess[str]
         "/",
         "/",
     ]
-    argv += ["--bind", str(home), str(home), "--dev", "/dev", "--setenv", "HOME", str(home), "--"]
+    argv += ["--bind", str(home), str(home), "--dev", "/dev", "--setenv", "HOME", str(home)]
+    argv += ["--setenv", "TMPDIR", str(home), "--"]
     return subprocess.run([*argv, *map(str, command)], capture_output=True, text=True, check=False)
 
 
