@@ -78,6 +78,9 @@ class RepositoryCache:
                 fresh = await self._prepare(path, commit)
                 try:
                     await self._fetch_commit(path, remote, commit, ref_name)
+                except SourceTooLarge:
+                    await self._discard(path)  # what is refused shall not fill the disk
+                    raise
                 except SourceError:
                     if fresh or await self._healthy(path):
                         raise

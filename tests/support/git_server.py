@@ -108,6 +108,7 @@ class GitServer:
 
     requests: the path of every request so far. redirects: path prefix -> where requests below it are sent (302).
     password: when set, ``user:password`` that requests must bring. before: called with each path before it is answered.
+    protocol: git's wire protocol, by default what the client asks for; ``version=0`` knows no commits by id.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -115,6 +116,7 @@ class GitServer:
         self.requests: list[str] = []
         self.redirects: dict[str, str] = {}
         self.password: str | None = None
+        self.protocol: str | None = None
         self.before: Callable[[str], None] = lambda path: None
         self._server = _HttpServer(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -182,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             "QUERY_STRING": query,
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "HTTP_GIT_PROTOCOL": self.server.owner.protocol or self.headers.get("Git-Protocol", ""),
             "REMOTE_ADDR": "127.0.0.1",
         }
         body = self._body()
