@@ -73,11 +73,11 @@ def commit(directory: Path, files: Mapping[str, str]) -> Snapshot:
 
 
 def request(
-    directory: Path, files: Mapping[str, str], kind: RecipeKind, main: str | None = None, *names: str, **recipe: object
+    place: Path, files: Mapping[str, str], kind: RecipeKind, main: str | None = None, /, *names: str, **recipe: object
 ) -> BuildRequest:
     """A request for a recipe of a repository of ``files``; it names ``main``, ``names``, and all files with a tree."""
     number = next(_numbers)
-    snapshot = commit(directory / f"repository-{number}", files)
+    snapshot = commit(place / f"repository-{number}", files)
     rows = [line.split("\t") for line in git(snapshot.cache, "ls-tree", "-r", "HEAD").splitlines()]
     blobs = {path: row.split()[2] for row, path in rows}
     named = {path: blob for path, blob in blobs.items() if path in {main, *names}}

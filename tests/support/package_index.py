@@ -24,6 +24,8 @@ class PackageIndex(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.directory = directory
         self.requests: list[str] = []
+        self.static: Path | None = None
+        """Further files, served below ``/static/``."""
 
     @property
     def host(self) -> str:
@@ -54,6 +56,11 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, name = path.strip("/").partition("/")
         if kind == "files":
             self._file(Path(name).name)
+            return
+        if kind == "static" and self.server.static is not None:
+            file = self.server.static / name
+            inside = file.resolve().is_relative_to(self.server.static.resolve()) and file.is_file()
+            self._answer(200, file.read_bytes()) if inside else self._answer(404)
             return
         files = self.server.names().get(name, [])
         links = "".join(

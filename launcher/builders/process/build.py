@@ -18,7 +18,9 @@ from launcher.builders.process.sandbox import ENVIRONMENT, REPOSITORY
 from launcher.builders.process.steps import Steps
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
 from launcher.builders.process.workspace import FINISH, SNAPSHOT, UV, Workspace
+from launcher.environments import visible_files
 from launcher.models import BuildRequest, BuiltEnvironment, Recipe, SessionMode
+from launcher.sources.tree import GitTree
 
 _PYTHON = f"{ENVIRONMENT}/bin/python"
 
@@ -66,7 +68,7 @@ class Build:
                 if found is not None:
                     self._log.write("An environment with exactly these packages exists and is used.\n")
                     return found
-                await self._fill(lock, needs_building=resolver.needs_building)
+                await self._fill(lock, resolver)
                 self._log.stage("pushing")
                 return await self._publish(reference, lock, mode)
 
@@ -87,22 +89,24 @@ class Build:
         return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
     async def _check_out(self) -> None:
-        """The repository's files as far as the recipe can reach them; links become plain files."""
+        """The files the recipe's key covers, and no others; links are left out."""
+        snapshot = self._request.snapshot
+        tree = await GitTree.load(snapshot.cache, snapshot.commit)
+        visible = await asyncio.to_thread(visible_files, self._recipe, tree)
+        paths = self._workspace.write("paths", "".join(f"{path}\0" for path in visible))
         git = "git --git-dir=$0 --work-tree=. -c safe.directory=* -c core.symlinks=false -c core.bare=false"
-        if self._recipe.tree is None:
-            paths = self._workspace.write("paths", "".join(f"{path}\0" for path in self._recipe.files))
-            fill = f"{git} checkout-index --force --stdin -z < {paths}"
-        else:
-            fill = f"{git} checkout-index --force --all"
-        script = f"set -e; export GIT_INDEX_FILE=/tmp/index; {git} read-tree $1; {fill}; rm -f /tmp/index"
-        command = ["/bin/sh", "-c", script, SNAPSHOT, self._request.snapshot.commit]
+        script = (
+            f"set -e; export GIT_INDEX_FILE=/tmp/index; {git} read-tree $1; "
+            f"{git} checkout-index --force --stdin -z < {paths}; rm -f /tmp/index"
+        )
+        command = ["/bin/sh", "-c", script, SNAPSHOT, snapshot.commit]
         await self._steps.run("Reading the repository's files", self._workspace.clean(), command)
         self._checked_out = await asyncio.to_thread(harvest.files, self._workspace.directory("repository"))
 
-    async def _fill(self, lock: Lock, *, needs_building: bool) -> None:
+    async def _fill(self, lock: Lock, resolver: Resolver) -> None:
         """Install everything into the virtualenv."""
         foreign = self._runs_foreign_code(lock)
-        await self._install_locked(lock, foreign=foreign, needs_building=needs_building)
+        await self._install_locked(lock, resolver, foreign=foreign)
         for package in (*lock.version_control, *lock.local):
             await self._install_source(package)
         if self._recipe.installs_project and not lock.local:
@@ -115,16 +119,17 @@ class Build:
         check = [_PYTHON, "-c", "import ipykernel_launcher"]
         await self._steps.run("Starting the kernel's package", self._workspace.checking(), check)
 
-    async def _install_locked(self, lock: Lock, *, foreign: bool, needs_building: bool) -> None:
+    async def _install_locked(self, lock: Lock, resolver: Resolver, *, foreign: bool) -> None:
         """The packages that hashes vouch for: wheels only and linked when nobody can write through the links."""
         source = self._workspace.write("install.txt", lock.hashed)
         link_mode = {"UV_LINK_MODE": "copy" if foreign else "hardlink"}
         await self._make_venv()
         command = [UV, "pip", "install", "--no-deps", "--require-hashes", "--python", _PYTHON, "-r", source]
+        command += resolver.strategy
         clean = self._workspace.clean(link_mode)
         # Resolving may have built something only to know its requirements; then wheels may still be enough here.
-        outcome = await self._steps.attempt(clean, [*command, "--no-build"], quiet=needs_building)
-        if not outcome.status and needs_building:
+        outcome = await self._steps.attempt(clean, [*command, "--no-build"], quiet=resolver.needs_building)
+        if not outcome.status and resolver.needs_building:
             self._log.write(outcome.tail)
         elif outcome.status and NEEDS_BUILD.search(outcome.tail):
             await self._make_venv()  # nothing linked to the shared cache may be there when foreign code runs

@@ -51,7 +51,8 @@ def pylock(name: str, text: str, environment: Mapping[str, str]) -> str:
     packages = body.get("packages", [])
     if str(body.get("lock-version", "")).split(".")[0] != "1" or not isinstance(packages, list):
         raise _invalid(name, "is not a lock of version 1")
-    return "".join(_pylock_line(name, package, environment) for package in packages)
+    indexes = [{"url": package["index"]} for package in packages if isinstance(package, dict) and "index" in package]
+    return index_lines(name, indexes) + "".join(_pylock_line(name, package, environment) for package in packages)
 
 
 def anchored(text: str, directory: PurePosixPath) -> str:
@@ -130,6 +131,11 @@ def _sources(name: str, sources: Any) -> list[str]:
             raise _invalid(name, "has a source that is not a web address")
     # The public index under its usual name is whatever index the operator configured.
     return [f"--extra-index-url {url}" for url in urls if not url.startswith("https://pypi.org/")]
+
+
+def index_lines(name: str, sources: Any) -> str:
+    """Indexes besides the public one as lines of a requirements file. ``sources``: tables with a ``url``."""
+    return "".join(f"{line}\n" for line in dict.fromkeys(_sources(name, sources)))
 
 
 def _table(name: str, body: Mapping[str, Any], key: str) -> dict[str, Any]:

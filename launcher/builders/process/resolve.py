@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
@@ -19,6 +20,9 @@ from launcher.models import RecipeKind, SessionMode
 
 NEEDS_BUILD = re.compile(r"no usable wheels|no wheels|[Bb]uilding source|source dist|source tree|--no-build|disabled")
 _LISTS = frozenset({RecipeKind.REQUIREMENTS, RecipeKind.PYLOCK})
+_LOCKS = frozenset({RecipeKind.UV_LOCK, RecipeKind.PYLOCK, RecipeKind.PIPFILE_LOCK})
+AS_THE_PROJECT_SAYS = {"UV_NO_CONFIG": "0", "UV_DEFAULT_INDEX": "", "UV_INDEX": ""}
+"""A lock names the indexes it was made from; another one in its place would make it look stale."""
 _WHAT = "Resolving the requirements"
 
 
@@ -94,11 +98,20 @@ class Resolver:
             command += ["--no-default-groups", *(f"--group={name}" for name in groups.split(","))]
         command += ["--no-emit-project", "--python", str(self._workspace.interpreter.executable)]
         command += ["--project", str(PurePosixPath(REPOSITORY) / directory), "-o", f"{EXCHANGE}/export.txt"]
-        outcome = await self._clean_then_foreign(command)
+        outcome = await self._clean_then_foreign(command, AS_THE_PROJECT_SAYS)
         if outcome.status:
             failure = self._steps.failure(f"Reading {main}", outcome)
             raise RecipeInvalid(failure.message, hint="Run `uv lock` in the repository and commit uv.lock.")
-        return self._workspace.read("export.txt")
+        return self._indexes(directory) + self._workspace.read("export.txt")
+
+    def _indexes(self, directory: PurePosixPath) -> str:
+        """Further indexes of a uv project, as lines of a requirements file."""
+        try:
+            body = tomllib.loads(self._workspace.read(str(directory / "pyproject.toml"), below="repository"))
+            urls = [index["url"] for index in body.get("tool", {}).get("uv", {}).get("index", [])]
+        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+            return ""  # uv has read the file and did not mind
+        return convert.index_lines("pyproject.toml", [{"url": url} for url in urls])
 
     async def _compile(self, inputs: list[str], additions: tuple[str, ...]) -> Lock:
         """One resolution: wheels only first, because then no foreign code runs and the shared cache is used."""
@@ -107,7 +120,7 @@ class Resolver:
         command = [UV, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"]
         command += ["--no-strip-extras", "--emit-index-url", "--emit-find-links", "--upgrade"]
         command += ["--python", str(self._workspace.interpreter.executable), "-o", f"{EXCHANGE}/lock.txt"]
-        command += [*inputs, ours]
+        command += [*inputs, ours, *self.strategy]
         outcome = await self._clean_then_foreign(command)
         if outcome.status:
             raise self._steps.failure(_WHAT, outcome)
@@ -116,16 +129,23 @@ class Resolver:
         except OSError as error:
             raise BuildFailed(f"{_WHAT} failed.", hint="The last lines of the build's log say more.") from error
 
-    async def _clean_then_foreign(self, command: list[str]) -> Outcome:
+    @property
+    def strategy(self) -> list[str]:
+        """Which index may answer: any of them when the repository's own lock has the hashes, else the first."""
+        return ["--index-strategy", "unsafe-best-match"] if self._recipe.kind in _LOCKS else []
+
+    async def _clean_then_foreign(self, command: list[str], environment: Mapping[str, str] | None = None) -> Outcome:
         """Without running foreign code when that is enough; words of a first try that is made good are not shown."""
         if not self.needs_building:
-            outcome = await self._steps.attempt(self._workspace.clean(), [*command, "--no-build"], quiet=True)
+            outcome = await self._steps.attempt(
+                self._workspace.clean(environment), [*command, "--no-build"], quiet=True
+            )
             if not outcome.status or not NEEDS_BUILD.search(outcome.tail):
                 self._steps.log.write(outcome.tail)
                 return outcome
             self._steps.log.write("Something has no wheel and is built from source.\n")
             self.needs_building = True
-        return await self._steps.attempt(self._workspace.foreign(), command)
+        return await self._steps.attempt(self._workspace.foreign(environment), command)
 
     def _additions(self, additions: tuple[str, ...]) -> list[str]:
         """What we add to the recipe's inputs: our packages, and the project that mybinder.org would install too."""
