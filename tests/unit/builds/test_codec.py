@@ -78,6 +78,7 @@ def test_json_of_something_else_is_unreadable_or_equal_and_nothing_in_between(bo
         request = request_from_json(BuildId("b"), examples.key(), whole)
     except UnreadableRequest:
         return
+    whole["snapshot"]["cache"] = str(Path(whole["snapshot"]["cache"]))  # "a//b" and "a/b" are one path
     assert request_to_json(request.recipe, request.snapshot) == whole
 
 
