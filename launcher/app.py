@@ -26,7 +26,7 @@ import launcher
 from launcher.builders.base import Builder
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.config import SETTINGS_VARIABLE, Settings
-from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, TicketInvalid
+from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, StateUnusable, TicketInvalid
 from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
 from launcher.runtimes import make_builder
@@ -40,6 +40,7 @@ from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 
 log = structlog.get_logger(__name__)
+_TAKE_OVER_SECONDS = 30
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -138,12 +139,24 @@ def _stable_secret(path: Path) -> bytes:
     return path.read_bytes()
 
 
+async def _take_over(lock: StateLock) -> None:
+    """Wait for the service before us, which may still drain after a restart of the Hub. Raises StateUnusable."""
+    deadline = asyncio.get_running_loop().time() + _TAKE_OVER_SECONDS
+    while True:
+        try:
+            return lock.acquire()
+        except StateUnusable:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(0.2)
+
+
 @asynccontextmanager
 async def running_service(settings: Settings, address: ServiceAddress) -> AsyncIterator[HTTPServer]:
     """The whole service, listening, until the block ends; then it drains: builds stop and stay in the queue."""
     async with AsyncExitStack() as stack:
         lock = StateLock(settings.state)
-        await asyncio.to_thread(lock.acquire)
+        await _take_over(lock)
         stack.callback(lock.release)
         store = Store.open(settings.store_url)
         stack.callback(store.close)

@@ -24,6 +24,7 @@ from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
 from launcher.hub.embedded import UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
 from launcher.server_environment import is_current, make_server_environment
+from launcher.store import StateLock, Store
 
 USER = "admin"
 EXAMPLE = Path(__file__).parent / "examples" / "first-click"
@@ -54,6 +55,7 @@ def up(options: UpOptions) -> int:
     """
     require_machine()
     state = _prepare_state(options.state)
+    _require_usable(state)
     server = Path(os.environ.get("LAUNCHER_SERVER_ENVIRONMENT") or state / "server-environment")
     if not is_current(server):
         _say("Making the server environment (once)…")
@@ -100,6 +102,15 @@ def _prepare_state(directory: Path) -> Path:
             hint="Choose another one with --state, or free some space.",
         ) from error
     return state
+
+
+def _require_usable(state: Path) -> None:
+    """Open and close what the service will open, so that a refusal is said here and not in a log.
+
+    Raises StateUnusable: another launcher runs on this state, a newer one wrote it, it is damaged or full.
+    """
+    with StateLock(state):
+        Store.open(f"sqlite:///{state / 'launcher.sqlite'}").close()
 
 
 def _secret(state: Path, name: str) -> str:

@@ -96,7 +96,7 @@ class Prepared:
 async def read_recipe(parts: LaunchParts, resolved: Resolved) -> Prepared:
     """Fetch a resolved ref, read its recipe and refuse what the builder cannot do."""
     snapshot = await parts.sources.fetch(resolved)
-    recipe = detect(await GitTree.load(snapshot.cache, snapshot.commit))
+    recipe = await asyncio.to_thread(detect, await GitTree.load(snapshot.cache, snapshot.commit))
     parts.builder.check(recipe)
     return Prepared(snapshot, recipe, environment_key(recipe, parts.builder.fingerprint))
 
