@@ -116,6 +116,8 @@ class LaunchPageHandler(PageHandler):
     def _show_progress(
         self, click: Click, *, confirmed: bool, preview: Preview | None = None, told: Told | None = None
     ) -> None:
+        if confirmed:  # the address holds a token: what we lead to must not read it
+            self.set_header("Referrer-Policy", "no-referrer")
         token = self._issue(click, confirmed=confirmed)
         prefix = self.web.service_prefix
         config = {

@@ -82,8 +82,9 @@ class TestUnknownRepository:
         assert (request.confirmed, request.trust, request.wants_token) == (True, remembered, False)
         assert request.open_path == "doc/tree/a.ipynb"
         origin = re.match(r"http://[^/]+", base)[0]
-        page = browser.get(origin + answer.headers["location"], timeout=20).text
-        config = page_config(page)
+        page = browser.get(origin + answer.headers["location"], timeout=20)
+        assert page.headers["referrer-policy"] == "no-referrer", "its address holds a token"
+        config = page_config(page.text)
         assert config["buildToken"]
         assert config["eventsUrl"] == "/services/binder/build/gh/u/r/HEAD?urlpath=doc%2Ftree%2Fa.ipynb"
         assert len(web.launches.requests) == 1, "showing the page starts nothing"
