@@ -83,7 +83,8 @@ class FakeBuilder:
                 log.write(line)
                 await self._go.wait()
             if request.key in self._errors:
-                raise self._errors[request.key]()
+                error = self._errors[request.key]()
+                raise error
             log.stage("pushing")
             built = _environment(self.fingerprint, request)
             self._environments[built.reference] = built

@@ -107,7 +107,7 @@ async def test_a_source_distribution_is_built(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
-async def test_an_editable_project_is_read_from_the_repository(bench: Bench, dynamic: bool) -> None:
+async def test_an_editable_project_is_read_from_the_repository(bench: Bench, *, dynamic: bool) -> None:
     files = {"requirements.txt": "-e .\n", **project("mine", requires=["alpha"], dynamic=dynamic)}
     if dynamic:
         files |= project("mine", requires=["alpha"])
@@ -220,7 +220,7 @@ async def test_a_uv_lock_is_used_as_it_is_and_refused_when_it_is_stale(bench: Be
     built, _ = await bench.build(files, RecipeKind.UV_LOCK, "uv.lock")
     assert packages(bench, built) == {"alpha==1.0", "beta==1.0"}
     stale = {**files, "pyproject.toml": pyproject.replace('["beta"]', '["beta", "alpha>=2"]')}
-    with pytest.raises(RecipeInvalid, match="uv.lock") as refusal:
+    with pytest.raises(RecipeInvalid, match=r"uv\.lock") as refusal:
         await bench.build(stale, RecipeKind.UV_LOCK, "uv.lock")
     assert "uv lock" in refusal.value.hint
 

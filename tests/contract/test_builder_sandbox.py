@@ -131,7 +131,7 @@ async def test_a_name_that_points_to_a_private_address_is_not_reached(tmp_path: 
             _, log = await bench.post_build(
                 "for name in evil.example mixed.example; do for port in 80 443 $PORT; do "
                 'python -c "import urllib.request, sys; urllib.request.urlopen(sys.argv[1], timeout=5)" '
-                f"http://$name:$port/ 2>&1 | tail -1; done; done".replace("$PORT", str(port))
+                "http://$name:$port/ 2>&1 | tail -1; done; done".replace("$PORT", str(port))
             )
     assert log.text.count("403") == 6, log.text
     assert callers == []

@@ -65,9 +65,10 @@ def serve(listener: socket.socket, path: str) -> None:
 
 def proxied(environment: dict[str, str], port: int) -> dict[str, str]:
     """The environment with the proxy for everyone who asks."""
-    address = "http://127.0.0.1:%d" % port
+    address = f"http://127.0.0.1:{port}"
     names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    return {**environment, **{name: address for name in names}, **{name.lower(): address for name in names}}
+    spellings = [*names, *map(str.lower, names)]
+    return {**environment, **dict.fromkeys(spellings, address)}
 
 
 def main(arguments: list[str]) -> int:

@@ -30,6 +30,7 @@ class Build:
 
     def __init__(
         self,
+        *,
         request: BuildRequest,
         log: BuildLog,
         config: ProcessBuilderConfig,

@@ -52,7 +52,15 @@ class ProcessBuilder:
         interpreter = self._choose(request.recipe)
         await self.reap(request.build_id)
         workspace = Workspace(self._config, request.build_id, interpreter, request.snapshot.cache)
-        build = Build(request, log, self._config, workspace, self._store, self._publishing, self.fingerprint)
+        build = Build(
+            request=request,
+            log=log,
+            config=self._config,
+            workspace=workspace,
+            store=self._store,
+            publishing=self._publishing,
+            fingerprint=self.fingerprint,
+        )
         try:
             async with asyncio.timeout(self._config.limits.seconds):
                 return await build.run()

@@ -5,11 +5,12 @@ Pure functions of a file's text; every one raises RecipeInvalid when the text is
 
 from __future__ import annotations
 
+import functools
 import json
 import posixpath
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,12 +20,43 @@ from packaging.version import Version
 
 from launcher.errors import RecipeInvalid
 
+_HASH = re.compile(r"[a-z0-9]{1,20}:[A-Za-z0-9_=-]{1,200}")
+
+
+def _hash(value: Any) -> str:
+    """A hash option; ValueError when it is none."""
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise ValueError("not a hash")
+    return f"--hash={value}"
+
+
+def _path(entry: Mapping[str, Any]) -> str:
+    """A path entry of either format as a line; ValueError when it is none."""
+    path = entry.get("path", ".")
+    if not isinstance(path, str) or not path.isprintable():
+        raise ValueError("not a path")
+    return f"{'-e ' if entry.get('editable') else ''}./{path.removeprefix('./')}"
+
+
+def _refusing(convert: Callable[..., str]) -> Callable[..., str]:
+    """Files of others have every shape: whatever a converter stumbles over is the file's fault."""
+
+    @functools.wraps(convert)
+    def converted(name: str, text: str, *more: Any) -> str:
+        try:
+            return convert(name, text, *more)
+        except (TypeError, KeyError, AttributeError, ValueError, RecursionError) as error:
+            raise _invalid(name, "has an entry that cannot be read") from error
+
+    return converted
+
 
 def marker_environment(version: Version) -> dict[str, str]:
     """What markers mean for a Python of this machine."""
     return {"python_version": f"{version.major}.{version.minor}", "python_full_version": str(version)}
 
 
+@_refusing
 def pipfile(name: str, text: str) -> str:
     """The packages and development packages of a Pipfile (`pipenv install --dev --skip-lock`)."""
     body = _toml(name, text)
@@ -32,6 +64,7 @@ def pipfile(name: str, text: str) -> str:
     return _lines(name, sections, _sources(name, body.get("source", [])))
 
 
+@_refusing
 def pipfile_lock(name: str, text: str) -> str:
     """The locked packages of a Pipfile.lock with their hashes."""
     try:
@@ -45,6 +78,7 @@ def pipfile_lock(name: str, text: str) -> str:
     return _lines(name, sections, _sources(name, meta.get("sources", [])))
 
 
+@_refusing
 def pylock(name: str, text: str, environment: Mapping[str, str]) -> str:
     """The packages of a pylock.toml (PEP 751) that apply to this machine, with the hashes of their files."""
     body = _toml(name, text)
@@ -71,9 +105,7 @@ def _pylock_line(name: str, package: Any, environment: Mapping[str, str]) -> str
     except (InvalidMarker, TypeError) as error:
         raise _invalid(name, f"has a marker of {package['name']} that cannot be read") from error
     if "directory" in package:
-        directory = package["directory"]
-        editable = "-e " if directory.get("editable") else ""
-        return f"{editable}./{directory.get('path', '.')}\n"
+        return _path(package["directory"]) + "\n"
     if "vcs" in package:
         vcs = package["vcs"]
         return _checked(name, f"{package['name']} @ {vcs['type']}+{vcs.get('url', '')}@{vcs['commit-id']}") + "\n"
@@ -83,7 +115,7 @@ def _pylock_line(name: str, package: Any, environment: Mapping[str, str]) -> str
     else:
         requirement = f"{package['name']}=={package.get('version', '')}"
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
-    hashes = [f"--hash={kind}:{value}" for file in files for kind, value in sorted(file.get("hashes", {}).items())]
+    hashes = [_hash(f"{kind}:{value}") for file in files for kind, value in sorted(file.get("hashes", {}).items())]
     return " ".join([_checked(name, requirement), *hashes]) + "\n"
 
 
@@ -97,10 +129,9 @@ def _pipenv_line(name: str, package: str, entry: Any) -> str:
         entry = {"version": entry}
     if not isinstance(entry, dict):
         raise _invalid(name, f"has an entry for {package} that cannot be read")
-    hashes = [f"--hash={value}" for value in entry.get("hashes", [])]
+    hashes = [_hash(value) for value in entry.get("hashes", [])]
     if "path" in entry:
-        prefix = "-e " if entry.get("editable") else ""
-        return prefix + "./" + str(entry["path"]).removeprefix("./")
+        return _path(entry)
     extras = f"[{','.join(entry['extras'])}]" if entry.get("extras") else ""
     if "git" in entry:
         ref = f"@{entry['ref']}" if entry.get("ref") else ""

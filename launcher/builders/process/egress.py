@@ -41,7 +41,7 @@ class EgressMode(StrEnum):
     INTERNET = "internet"  # those, and the web ports of every public address
 
 
-class EgressRefused(Exception):  # noqa: N818 - never leaves this module and its tests
+class EgressRefused(Exception):
     """The policy does not let a build reach this host."""
 
 
@@ -159,7 +159,7 @@ async def running(policy: EgressPolicy, directory: Path, environment: Mapping[st
 
     ``environment`` is added to the little the child gets. Raises OSError when it cannot start.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "launcher.builders.process.egress"),

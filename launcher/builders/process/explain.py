@@ -6,16 +6,15 @@ import re
 from collections.abc import Callable
 
 _NAME = r"([A-Za-z0-9][A-Za-z0-9._-]{0,100})"
-_REQUIREMENT = r"([A-Za-z0-9][A-Za-z0-9._-]{0,100}(?:\[[^\]]{0,80}\])?[<>=!~][^\s,`']{1,60}(?:,[<>=!~][^\s,`']{1,60})*)"
-
-_Sentence = str | Callable[[re.Match[str]], str]
+_CLAUSE = r"[<>=!~][^\s,`']{1,60}"
+_REQUIREMENT = rf"([A-Za-z0-9][A-Za-z0-9._-]{{0,100}}(?:\[[^\]]{{0,80}}\])?{_CLAUSE}(?:,{_CLAUSE})*)"
 
 # First match wins. What is quoted comes from the repository's own files and from package names only.
-_KNOWN: tuple[tuple[str, _Sentence], ...] = (
-    (rf"Because {_NAME} was not found in the (?:package registry|provided package locations)", r"No package named \1 on the index."),
+_KNOWN: tuple[tuple[str, str], ...] = (
+    (rf"Because {_NAME} was not found in the (?:package registry|provided)", r"No package named \1 on the index."),
     (rf"there (?:is|are) no versions? of {_REQUIREMENT}", r"There is no version \1 on the index."),
     (rf"only .{{1,400}}? (?:is|are) available and you require {_REQUIREMENT}", r"There is no version \1 on the index."),
-    (rf"your requirements are unsatisfiable.*|you require {_NAME}.{{0,200}}and {_NAME}", "The requirements contradict each other."),
+    ("your requirements are unsatisfiable", "The requirements contradict each other."),
     (rf"Hash mismatch for `?{_NAME}", r"What the index serves for \1 does not have the hash that was promised."),
     (rf"Failed to build `?{_NAME}", r"The package \1 could not be built from source."),
     (rf"Failed to (?:download|fetch)[^`]{{0,40}}`{_NAME}", r"The package \1 could not be downloaded."),
@@ -35,7 +34,7 @@ def explain(tail: str, read: Callable[[str], str | None]) -> str:
 
     ``read(name)`` is the text of the recipe file of that base name, to turn a position into a line.
     """
-    text = re.sub(r"[\s│╰─▶├×]+", " ", tail)
+    text = re.sub(r"[\s\u2500-\u257f\u25b6\u00d7]+", " ", tail)  # uv draws trees around its sentences
     position = _POSITION.search(text)
     if position:
         before = (read(position[1]) or "").encode()[: int(position[2])].decode(errors="replace")
@@ -43,5 +42,5 @@ def explain(tail: str, read: Callable[[str], str | None]) -> str:
     for pattern, sentence in _KNOWN:
         found = re.search(pattern, text)
         if found:
-            return found.expand(sentence) if isinstance(sentence, str) else sentence(found)
+            return found.expand(sentence)
     return ""

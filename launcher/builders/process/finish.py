@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import sys
+from pathlib import Path
 
 
 def kernelspec(environment: str) -> dict[str, object]:
@@ -24,12 +25,11 @@ def kernelspec(environment: str) -> dict[str, object]:
 
 def main(environment: str) -> None:
     """Write ``share/jupyter/kernels/python3/kernel.json``, replacing the relative one ipykernel brings."""
-    directory = os.path.join(environment, "share", "jupyter", "kernels", "python3")
-    os.makedirs(directory, exist_ok=True)
-    path = os.path.join(directory, "kernel.json")
-    if os.path.lexists(path):
-        os.unlink(path)  # it may be a hard link into the wheel cache: never written through
-    with open(path, "x", encoding="utf-8") as file:
+    path = Path(environment, "share", "jupyter", "kernels", "python3", "kernel.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()  # it may be a hard link into the wheel cache: never written through
+    with path.open("x", encoding="utf-8") as file:
         json.dump(kernelspec(environment), file, indent=1)
 
 

@@ -42,9 +42,9 @@ def move_new(root: Path, before: frozenset[Path], target: Path) -> None:
 
 
 def _stays_inside(root: Path, path: Path) -> bool:
-    pointing_to = os.readlink(root / path)
+    pointing_to = (root / path).readlink()
     joined = os.path.normpath(path.parent / pointing_to)
-    return not os.path.isabs(pointing_to) and not joined.startswith("..")
+    return not pointing_to.is_absolute() and not joined.startswith("..")
 
 
 def drop_privileges(root: Path) -> None:

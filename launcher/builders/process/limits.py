@@ -22,8 +22,8 @@ _DISK_EVERY = 15  # samples: walking a big environment takes as long as many loo
 class BuildLimits:
     """What one build may use; None is no limit. Seconds and bytes.
 
-    seconds: the whole build. idle_seconds: without a word of output. memory_bytes: resident memory of all its
-    processes together. processes: and threads, at the same time. disk_bytes: everything it writes. file_bytes: one file.
+    seconds: the whole build. idle_seconds: without output. memory_bytes: resident memory of all its processes
+    together. processes: and threads, at the same time. disk_bytes: everything it writes. file_bytes: one file.
     open_files: descriptors of one process.
     """
 

