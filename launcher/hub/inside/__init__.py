@@ -8,7 +8,8 @@ Plain scripts for Python 3.8 and later with nothing but the standard library: th
     server.py        the door: ``python /srv/launcher/server.py session.json``
     session.py       content, layer and settings, in that order; then hands over to serve.py
     content.py       the repository's files in the home
-    sync.py          bringing an existing copy up to date; merge.py decides, worktree.py writes
+    sync.py          bringing an existing copy up to date: clone_state.py says whether, merge.py decides what,
+                     worktree.py writes
     overlay.py       what a postBuild script left
     kernel_layer.py  where ``%pip install`` of this session goes, and the kernelspec
     serve.py         runs the Jupyter server in this process

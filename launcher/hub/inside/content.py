@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable, Iterator
 
+from .clone_state import Damaged, LeftAlone
 from .git import Git, GitError, encode
 from .problem import Problem
-from .sync import SYNCED, UPSTREAM, Damaged, LeftAlone, bring_up_to_date, fetch
+from .sync import SYNCED, UPSTREAM, bring_up_to_date, fetch
 from .worktree import free_name, remove_tree, timestamp
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ anything is merged. Untracked files are never committed.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-import time
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from . import merge
+from .clone_state import Damaged, IndexLock, LeftAlone, branch_to_update, remove_old_locks
 from .git import Git, GitError, decode, encode
 from .worktree import NotWritable, Writer, add_to_index, remove_tree
 
@@ -29,25 +29,7 @@ if TYPE_CHECKING:
 UPSTREAM = "refs/launcher/upstream"  # the upstream commit the files were last brought to
 SYNCED = "refs/launcher/synced"  # what HEAD was right after that
 INCOMING = "refs/launcher/incoming"  # keeps a fetched commit alive until it is merged
-LOCK_MARK = b"launcher\n"
-STALE = 600  # seconds after which nobody holds a lock file of git any more
-_UNDER_WAY = (
-    ("MERGE_HEAD", "merge"),
-    ("rebase-merge", "rebase"),
-    ("rebase-apply", "rebase"),
-    ("CHERRY_PICK_HEAD", "cherry-pick"),
-    ("REVERT_HEAD", "revert"),
-    ("BISECT_LOG", "bisect"),
-)
 Say = Callable[[str], None]
-
-
-class LeftAlone(Exception):
-    """The copy stays as it is; the text says why, in words for the person."""
-
-
-class Damaged(Exception):
-    """The clone cannot be read by git any more."""
 
 
 def bring_up_to_date(git: Git, content: Content, say: Say) -> None:
@@ -57,11 +39,10 @@ def bring_up_to_date(git: Git, content: Content, say: Say) -> None:
     every file of the person is as it was, or committed in their clone.
     """
     try:
-        branch = _branch_to_update(git)
+        branch = branch_to_update(git)
         _fetch(git, content)
-        _remove_old_locks(git, branch)
-        with_lock = _IndexLock(git.git_directory / "index.lock")
-        with with_lock:
+        remove_old_locks(git, branch)
+        with IndexLock(git.git_directory / "index.lock"):
             _Sync(git, content, branch, say).run()
     except NotWritable as error:
         raise LeftAlone("some of its directories are read-only") from error
@@ -83,42 +64,11 @@ def _fetch(git: Git, content: Content) -> None:
         fetch(git, content, INCOMING)
 
 
-def _branch_to_update(git: Git) -> str:
-    """The full ref of the branch the launcher keeps, when the person is on it and nothing is under way."""
-    for name, word in _UNDER_WAY:
-        if os.path.lexists(git.git_directory / name):
-            raise LeftAlone(f"a {word} is in progress there; finish or abort it first")
-    ours = git.maybe("config", "--local", "--get", "launcher.branch")
-    head = git.maybe("symbolic-ref", "--quiet", "HEAD")
-    if head is None:
-        if git.commit_of("HEAD") is None:
-            raise Damaged
-        raise LeftAlone("it is not on a branch (detached HEAD); switch back to your branch first")
-    if ours is None or head != f"refs/heads/{ours}":
-        raise LeftAlone(f"it is on another branch ({head[len('refs/heads/') :]})")
-    if git.commit_of(head) is None:
-        raise Damaged
-    return head
-
-
-def _remove_old_locks(git: Git, branch: str) -> None:
-    """Remove lock files of git that died, so that one crash does not end updates for ever."""
-    for name in ("index", "HEAD", branch, "packed-refs", "config", "shallow"):
-        lock = git.git_directory / f"{name}.lock"
-        if not lock.is_file() or lock.is_symlink():
-            continue
-        ours = name == "index" and lock.stat().st_size == len(LOCK_MARK) and lock.read_bytes() == LOCK_MARK
-        if not ours and time.time() - lock.stat().st_mtime < STALE:
-            raise LeftAlone("another git command is running there, or was stopped a moment ago")
-        lock.unlink()
-
-
 def _reason_of(git: Git) -> LeftAlone | Damaged:
     """Why a sync failed, found out afterwards: only then is a thorough look worth its time."""
     try:
-        probe = git.git_directory / "launcher-probe"
-        probe.write_bytes(b"x" * 65536)
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=git.git_directory) as probe:
+            probe.write(b"x" * 65536)
     except OSError:
         return LeftAlone("the disk is full or cannot be written")
     try:
@@ -126,24 +76,6 @@ def _reason_of(git: Git) -> LeftAlone | Damaged:
     except GitError:
         sound = True  # too slow to tell: then nothing is moved
     return LeftAlone("git could not update it") if sound else Damaged()
-
-
-class _IndexLock:
-    """Git's own lock on the index, held for the whole sync, so that no other git command can change it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        try:
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            raise LeftAlone("another git command is running there") from None
-        os.write(handle, LOCK_MARK)
-        os.close(handle)
-
-    def __exit__(self, *_: object) -> None:
-        self.path.unlink()
 
 
 class _Sync:

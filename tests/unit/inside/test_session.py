@@ -64,7 +64,9 @@ def content_of(upstream: Upstream, commit: str) -> dict[str, str]:
 REPORT = """
 import json, os, sys
 from ipykernel.connect import get_connection_info
-print(json.dumps({"transport": json.loads(get_connection_info())["transport"], "prefix": sys.prefix, "cwd": os.getcwd(), "path": sys.path, "environ": dict(os.environ)}))
+transport = json.loads(get_connection_info())["transport"]
+seen = {"transport": transport, "prefix": sys.prefix, "cwd": os.getcwd(), "path": sys.path}
+print(json.dumps({**seen, "environ": dict(os.environ)}))
 """
 
 
