@@ -7,8 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
-from tornado.httpclient import AsyncHTTPClient
-from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.web import Application, RequestHandler
 
 from launcher.web.api import BuildsHandler, BuildTokenHandler, LaunchesHandler, OneBuildHandler, PreviewHandler
@@ -29,19 +28,33 @@ from launcher.web.service import (
     RepoProvidersHandler,
     VersionsHandler,
 )
-from launcher.web.settings import HealthCheck, WebParts
+from launcher.web.settings import WebParts
 from launcher.web.tokens import BuildTokens
 
 _LOGIN_CACHE_SECONDS = 60  # how long a login that the Hub ended may still open pages
 _STATIC = str(files("launcher.web") / "static")
 
 
-def make_application(parts: WebParts) -> Application:
-    """The launcher's web, ready for `make_server`."""
+class LauncherApplication(Application):
+    """Tornado's application, with our limit on bodies whatever server it is put on."""
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """Tornado's hook for each request, before its headers are read."""
+        limit: Any = getattr(request_conn, "set_max_body_size", None)
+        if limit is not None:
+            limit(self.settings["parts"].settings.max_body_bytes)
+        return super().start_request(server_conn, request_conn)
+
+
+def make_application(parts: WebParts) -> LauncherApplication:
+    """The launcher's web, for ``tornado.httpserver.HTTPServer``.
+
+    When the service stops, ``settings["stream_slots"].close()`` ends the event streams in order.
+    """
     settings = parts.settings
     hub_auth = parts.hub_auth or HubOAuth(allow_token_in_url=False, cache_max_age=_LOGIN_CACHE_SECONDS)
     metrics = WebMetrics()
-    return Application(
+    return LauncherApplication(
         [*parts.extra_handlers, *_routes(settings.service_prefix)],
         default_handler_class=NotFoundHandler,
         log_function=_log_request,
@@ -56,15 +69,9 @@ def make_application(parts: WebParts) -> Application:
         ),
         stream_slots=StreamSlots(settings.streams_per_person, settings.streams_total),
         launch_rate=LaunchRate(settings.launches_per_minute),
-        health=Health((_hub_check(hub_auth), *parts.health_checks)),
+        health=Health(tuple(parts.health_checks)),
         metrics=metrics,
     )
-
-
-def make_server(application: Application, **options: Any) -> HTTPServer:
-    """An HTTP server for the application that reads no more than the settings allow."""
-    settings = application.settings["parts"].settings
-    return HTTPServer(application, max_body_size=settings.max_body_bytes, idle_connection_timeout=300, **options)
 
 
 def _routes(prefix: str) -> list[tuple[Any, ...]]:
@@ -95,16 +102,6 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (build + r"/log", BuildLogHandler),
         (build + r"/events", BuildEventsHandler),
     ]
-
-
-def _hub_check(hub_auth: HubOAuth) -> HealthCheck:
-    """The check that the Hub's API answers."""
-
-    async def jupyterhub_api() -> dict[str, object]:
-        response = await AsyncHTTPClient().fetch(hub_auth.api_url, raise_error=False)
-        return {"service": "JupyterHub API", "ok": response.code == 200}  # noqa: PLR2004
-
-    return jupyterhub_api
 
 
 def _log_request(handler: RequestHandler) -> None:

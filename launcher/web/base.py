@@ -87,11 +87,13 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # j
         self.clear_header("Server")
 
     async def prepare(self) -> None:
-        """Size, identity, same site: in this order, before any method of a handler."""
+        """Size, method, identity, same site: in this order, before any method of a handler."""
         if len(self.request.uri or "") > self.web.max_url_bytes:
             raise RequestTooLarge("The address is too long.", hint="Shorten the path or its parameters.")
         if len(self.request.body) > self.web.max_body_bytes:
             raise RequestTooLarge("The request body is too long.")
+        if self.request.method not in self.known_methods():
+            raise MethodNotAllowed("This address does not know this method.")
         if self.identifies:
             self.visitor = await self._identify()
             self.current_user = self.visitor

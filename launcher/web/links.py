@@ -33,12 +33,15 @@ class LegacyRedirectHandler(BaseHandler):
 class FileHandler(StaticFileHandler):
     """Files of ours, for any page (badges are shown everywhere), with safe headers."""
 
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - tornado's signature
-        """Cached for an hour; no content is guessed."""
+    def set_default_headers(self) -> None:
+        """Safe headers on every answer."""
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
         self.set_header("Access-Control-Allow-Origin", "*")
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - tornado's signature
+        """Files are cached for an hour."""
         self.set_header("Cache-Control", f"public, max-age={_BADGE_SECONDS}")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

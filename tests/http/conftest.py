@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import requests
 from jupyterhub.services.auth import HubOAuth
+from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from launcher.web.application import make_application, make_server
+from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 from tests.support.hub import RunningHub
 from tests.support.scripted_launches import ScriptedLaunches, ScriptedSources
@@ -58,7 +59,7 @@ class WebThread:
 
     def _serve(self) -> None:
         self.application = make_application(self._parts())
-        self._server = make_server(self.application)
+        self._server = HTTPServer(self.application)
         self._server.add_sockets(self._sockets)
 
     def _parts(self) -> WebParts:
@@ -136,6 +137,12 @@ def web(running_web: WebThread) -> WebThread:
 def base(hub: RunningHub) -> str:
     """The service as a browser sees it, through the proxy, without a slash at the end."""
     return hub.url + PREFIX.strip("/")
+
+
+@pytest.fixture(scope="session")
+def direct(hub: RunningHub, web_socket: list[Any]) -> str:
+    """The service without the proxy in front, for what the proxy itself refuses."""
+    return f"http://127.0.0.1:{web_socket[0].getsockname()[1]}{PREFIX.rstrip('/')}"
 
 
 @pytest.fixture(scope="session")

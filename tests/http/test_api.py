@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from launcher.errors import RecipeUnsupported
 from launcher.sessions.base import LaunchEvent
+from launcher.web.service import Health
 from tests.http.test_build_stream import page_config
 from tests.support.scripted_launches import BUILD, COMMIT
 
@@ -143,12 +146,15 @@ class TestLaunches:
         error_of(api.post(f"{base}/api/v1/launches", data=body, headers={"Content-Type": kind}, timeout=20), 400)
         assert web.launches.requests == []
 
-    def test_a_large_body_is_not_read(self, web, base, api):
-        try:
-            status = api.post(f"{base}/api/v1/launches", data=b"x" * 1_000_000, timeout=20).status_code
-        except requests.ConnectionError:
-            status = 400  # closed while we were still sending
-        assert 400 <= status <= 503
+    def test_a_large_body_is_not_read(self, web, base, direct, api):
+        address = urlsplit(direct)
+        with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+            client.sendall(
+                f"POST {address.path}/api/v1/launches HTTP/1.1\r\nHost: {address.netloc}\r\n"
+                f"Authorization: {api.headers['Authorization']}\r\nContent-Length: {2**30}\r\n\r\n".encode()
+            )
+            answer = client.recv(1000)  # at the headers: nobody waits for the gigabyte
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
         assert web.launches.requests == []
         assert api.get(f"{base}/api/v1/builds", timeout=20).status_code == 200
 
@@ -239,6 +245,10 @@ class TestService:
         assert "builder_info" in answer.json()
 
     def test_health_has_binderhubs_shape_for_get_and_head(self, web, base):
+        async def hub_api():
+            return {"service": "JupyterHub API", "ok": True}
+
+        web.application.settings["health"] = Health((hub_api,))
         answer = requests.get(f"{base}/health", timeout=20)
         assert answer.status_code == 200
         assert answer.json() == {"ok": True, "checks": [{"service": "JupyterHub API", "ok": True}]}
@@ -248,8 +258,6 @@ class TestService:
         async def broken():
             raise OSError("/secret")
 
-        from launcher.web.service import Health
-
         web.application.settings["health"] = Health((broken,))
         answer = requests.get(f"{base}/health", timeout=20)
         assert answer.status_code == 503
@@ -258,8 +266,6 @@ class TestService:
     def test_a_check_may_be_soft(self, web, base):
         async def pods():
             return {"service": "Pod quota", "total_pods": 3, "quota": 2, "ok": False, "_ignore_failure": True}
-
-        from launcher.web.service import Health
 
         web.application.settings["health"] = Health((pods,))
         answer = requests.get(f"{base}/health", timeout=20)

@@ -1,0 +1,75 @@
+"""Every route says no in the same way."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from launcher.web.application import _routes
+from tests.http.conftest import PREFIX
+from tests.http.test_api import error_of
+from tests.http.test_build_stream import only_event
+
+EXAMPLES = [
+    "",
+    "about",
+    "go",
+    "build/gh/u/r/HEAD",
+    "v2/gh/u/r/HEAD",
+    "repo/u/r",
+    "oauth_callback",
+    "health",
+    "versions",
+    "metrics",
+    "api/repoproviders",
+    "_config",
+    "badge.svg",
+    "assets/images/badge_logo.svg",
+    "static/launcher.css",
+    "api/v1/preview",
+    "api/v1/launches",
+    "api/v1/build-token",
+    "api/v1/builds",
+    "api/v1/builds/b-1",
+    "api/v1/builds/b-1/log",
+    "api/v1/builds/b-1/events",
+]
+
+
+def test_every_route_has_an_example_here():
+    for pattern, *_ in _routes(PREFIX):
+        assert any(re.fullmatch(pattern, PREFIX + example) for example in EXAMPLES), pattern
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, "nonsense", "api/nonsense"])
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_a_method_nobody_knows_is_refused_in_the_one_shape(web, base, api, path, method):
+    headers = {"Accept": "application/json", "X-HTTP-Method-Override": "GET"}
+    answer = api.request(method, f"{base}/{path}", headers=headers, timeout=20)
+    if path.startswith("build/"):
+        assert only_event(answer)["code"] == "method_not_allowed"
+    elif "nonsense" in path:
+        assert error_of(answer, 404)["code"] == "not_found"
+    else:
+        assert error_of(answer, 405)["code"] == "method_not_allowed"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert web.launches.requests == []
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
+@pytest.mark.parametrize("query", ["?spec=%ff&urlpath=%ff&build_token=%ff&repository=%ff&wait=%ff&code=%ff&error=%ff"])
+def test_bytes_that_are_no_text_are_client_errors_or_ignored(web, base, api, path, query):
+    answer = api.get(f"{base}/{path}{query}", headers={"Accept": "text/event-stream"}, timeout=20)
+    assert answer.status_code < 500, answer.text
+    assert "Traceback" not in answer.text
+    assert web.launches.requests == []
+
+
+@pytest.mark.parametrize(
+    "path", ["v2/gh/u/r/%ff", "v2/gh/u/r/%00", "build/gh/u/r/%ff%0d%0a", "repo/u/%0d%0aSet-Cookie:a=b", "static/%ff"]
+)
+def test_strange_bytes_in_a_path_do_no_harm(web, direct, api, path):
+    answer = api.get(f"{direct}/{path}", headers={"Accept": "text/event-stream"}, timeout=20, allow_redirects=False)
+    assert answer.status_code < 500
+    assert "a=b" not in answer.headers.get("set-cookie", "")
