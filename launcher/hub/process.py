@@ -64,7 +64,7 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         (run / "tmp").mkdir()
         for directory in (run, run / "tmp"):
             self._give(directory)
-        description = describe_session(self.launch_settings, plan, arguments=self.get_args())
+        description = describe_session(plan, arguments=self.get_args())
         (run / DESCRIPTION_NAME).write_text(json.dumps(description))
         sandbox = session_sandbox(self.launch_settings, plan, home=self._home(plan), run=run)
         progress = self._progress or asyncio.Queue()

@@ -23,7 +23,7 @@ _OVERLAY_PARTS = ("repository", "home")
 DESCRIPTION_NAME = "session.json"
 
 
-def describe_session(settings: Settings, plan: LaunchPlan | None, *, arguments: Sequence[str]) -> dict[str, Any]:
+def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str]) -> dict[str, Any]:
     """The JSON that the session's first program reads; see ``launcher/hub/inside/session.py``.
 
     ``arguments`` are the Hub's for the single-user server.

@@ -53,6 +53,11 @@ class LaunchSpawnerMixin(HasTraits):
         except LauncherError as error:
             raise as_http_error(error) from error
 
+    async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
+        """Keep our ticket out of the operator's own handling of options, which would warn about it at every launch."""
+        others = {name: value for name, value in user_options.items() if name != "ticket"}
+        await super()._run_apply_user_options(others)  # type: ignore[misc]
+
     def _service_path(self) -> str:
         """The launcher's pages as a path on the hub."""
         return f"{str(self.hub.base_url).removesuffix('hub/')}services/{self.launch_settings.service_name}/"
