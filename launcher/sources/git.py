@@ -6,20 +6,17 @@ configuration and the home are ours alone; redirects are not followed; a deadlin
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import re
-import shutil
-import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigurationInvalid, RepositoryNotFound, SourceError, SourceTooLarge, SourceUnavailable
 from launcher.models import is_commit
 from launcher.sources.addresses import AddressPolicy
+from launcher.sources.processes import run_limited
 
 MINIMUM_VERSION = (2, 37)  # the first with http.curloptResolve
 _KEPT = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE")
@@ -30,6 +27,8 @@ _SETTINGS = {
     "core.fsmonitor": "false",
     "core.attributesFile": "/dev/null",
     "core.bigFileThreshold": "16m",  # larger blobs are streamed, not held in memory
+    "core.packedGitWindowSize": "32m",  # what is mapped counts as memory
+    "core.packedGitLimit": "512m",
     "gc.auto": "0",
     "maintenance.auto": "false",
     "protocol.version": "2",
@@ -135,27 +134,15 @@ class Git:
         may reach meanwhile. Raises SourceUnavailable after ``timeout`` seconds and SourceTooLarge beyond a limit;
         every process of the command is gone by then, also when this task is cancelled.
         """
-        seconds = self._timeout if timeout is None else timeout
-        process = await asyncio.create_subprocess_exec(
-            *_with_end(seconds + 5),
-            *self._command(directory, remote),
-            *arguments,
-            env=self._environment | ({"GIT_ALLOW_PROTOCOL": remote.scheme} if remote else {}),
-            cwd="/",
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
+        status, output, error = await run_limited(
+            [*self._command(directory, remote), *arguments],
+            environment=self._environment | ({"GIT_ALLOW_PROTOCOL": remote.scheme} if remote else {}),
+            stdin=stdin,
+            seconds=self._timeout if timeout is None else timeout,
+            output_limit=output_limit,
+            watch=watch,
         )
-        try:
-            async with asyncio.timeout(seconds):
-                return await _finish(process, stdin, output_limit, watch)
-        except TimeoutError:
-            raise SourceUnavailable(
-                "The repository's host did not answer in time.", hint="Try again in a minute."
-            ) from None
-        finally:
-            await _end(process)
+        return GitResult(status, output, error.decode("utf-8", "replace"))
 
     async def list_refs(self, remote: Remote, *patterns: str) -> dict[str, str]:
         """Full ref name -> object id of what a remote offers; peeled tags as ``refs/tags/X^{}``.
@@ -233,112 +220,3 @@ def remote_failure(result: GitResult) -> SourceError | RepositoryNotFound:
     return SourceUnavailable(
         "The repository's host did not answer as a git server.", hint="Check the link, or try again in a minute."
     )
-
-
-def _with_end(seconds: float) -> Sequence[str]:
-    """A second deadline outside this process, so that a killed launcher leaves no endless git behind."""
-    command = shutil.which("timeout")
-    return () if command is None else (command, "--signal=KILL", str(seconds))
-
-
-async def _finish(
-    process: asyncio.subprocess.Process,
-    stdin: bytes | AsyncIterator[bytes] | None,
-    output_limit: int,
-    watch: tuple[Path, int] | None,
-) -> GitResult:
-    """Feed the process, read it to its end, and stop at the first limit."""
-    if process.stdout is None or process.stderr is None:  # pragma: no cover - both are pipes
-        raise ValueError("no pipes")
-    watcher = asyncio.create_task(_watch(*watch)) if watch else None
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(_read(process.stdout, output_limit))
-            error = tasks.create_task(_read_head(process.stderr))
-            if stdin is not None:
-                tasks.create_task(_feed(process, stdin))
-            ended = tasks.create_task(_wait(process, output, error))
-            if watcher is not None:
-                tasks.create_task(_until(ended, watcher))
-    except* SourceError as group:
-        raise group.exceptions[0] from None
-    finally:
-        if watcher is not None:
-            watcher.cancel()
-    return GitResult(process.returncode or 0, output.result(), error.result().decode("utf-8", "replace"))
-
-
-async def _wait(process: asyncio.subprocess.Process, *readers: asyncio.Task[bytes]) -> None:
-    await asyncio.wait(readers)
-    await process.wait()
-
-
-async def _until(ended: asyncio.Task[None], watcher: asyncio.Task[None]) -> None:
-    """Wait for the process, or for the watcher to object."""
-    await asyncio.wait({ended, watcher}, return_when=asyncio.FIRST_COMPLETED)
-    if watcher.done():
-        watcher.result()
-
-
-async def _read(stream: asyncio.StreamReader, limit: int) -> bytes:
-    chunks: list[bytes] = []
-    count = 0
-    while chunk := await stream.read(65536):
-        count += len(chunk)
-        if count > limit:
-            raise SourceTooLarge("The repository has more branches or files than is accepted.")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-async def _read_head(stream: asyncio.StreamReader) -> bytes:
-    """The first 64 KiB; the rest is read and forgotten, so that a talkative server blocks nothing."""
-    head = b""
-    while chunk := await stream.read(65536):
-        head = (head + chunk)[:65536]
-    return head
-
-
-async def _feed(process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes]) -> None:
-    if process.stdin is None:  # pragma: no cover - it is a pipe
-        raise ValueError("no pipe")
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # git ended early: its status tells
-        if isinstance(stdin, bytes):
-            process.stdin.write(stdin)
-        else:
-            async for chunk in stdin:
-                process.stdin.write(chunk)
-                await process.stdin.drain()
-        await process.stdin.drain()
-        process.stdin.close()
-        await process.stdin.wait_closed()
-
-
-async def _watch(directory: Path, limit: int) -> None:
-    """Raise SourceTooLarge as soon as a directory holds more bytes than it may; the kernel has no event for it."""
-    while True:
-        if await asyncio.to_thread(size_of, directory) > limit:
-            raise SourceTooLarge("The repository is larger than is accepted.")
-        await asyncio.sleep(0.1)
-
-
-def size_of(directory: Path) -> int:
-    """Bytes on disk of everything below a directory; files that vanish meanwhile do not count."""
-    total = 0
-    for parent, _, names in os.walk(directory):
-        for name in names:
-            with contextlib.suppress(OSError):  # git renames its temporary files while we look
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512  # noqa: PTH118 - a hot loop
-    return total
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the whole group of a process that is still there, and wait for it."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
-            os.killpg(process.pid, signal.SIGKILL)
-    await asyncio.shield(process.wait())
-    # Its pipes: closing them here keeps them from being closed by the garbage collector later.
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()
