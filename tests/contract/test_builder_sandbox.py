@@ -142,8 +142,8 @@ async def test_a_host_the_operator_allows_is_reached_whatever_its_address(tmp_pa
         hosts = {"files.example": ("127.0.0.1",)}
         with building(tmp_path, hosts=hosts, allow_hosts=(f"files.example:{port}",)) as bench:
             await bench.post_build(
-                f"python -c \"import urllib.request; urllib.request.urlopen('http://files.example:{port}/', timeout=5)\""
-                " || true"
+                "python -c 'import urllib.request, sys; urllib.request.urlopen(sys.argv[1], timeout=5)' "
+                f"http://files.example:{port}/ || true"
             )
     assert len(callers) == 1
 
@@ -203,7 +203,8 @@ async def test_a_wheels_startup_code_runs_only_where_nothing_can_be_written(benc
 
 async def test_set_user_id_files_lose_their_power_outside(bench: Bench) -> None:
     built, _ = await bench.post_build(
-        "cp /bin/true $VIRTUAL_ENV/bin/evil; chmod 6755 $VIRTUAL_ENV/bin/evil; mkdir d; cp /bin/true d/e; chmod 4755 d/e"
+        "cp /bin/true $VIRTUAL_ENV/bin/evil; chmod 6755 $VIRTUAL_ENV/bin/evil; "
+        "mkdir d; cp /bin/true d/e; chmod 4755 d/e"
     )
     for path in bench.environment(built).rglob("*"):
         assert not path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID), path
@@ -275,11 +276,13 @@ LIMITS = BuildLimits(
         ("exec >/dev/null 2>&1; sleep 54321.3", BuildLimits(seconds=2.5), "longer than 2.5 seconds"),
         ("for i in $(seq 100); do sleep 54321.4 & done; wait", LIMITS, "64 processes"),
         ("python threads.py", LIMITS, "64 processes and threads"),
-        ("bomb() { bomb | bomb & }; bomb; sleep 54321.5", LIMITS, "64 processes"),
+        ("bomb() { bomb & bomb & sleep 54321.5; }; bomb", LIMITS, "64 processes"),
+        # Each of these ends at once: whether there are ever 65 at one moment is up to the machine.
+        ("bomb() { bomb | bomb & }; bomb; sleep 54321.6", replace(LIMITS, seconds=8), "64 processes|8 seconds"),
         ('python -c "import time; x = bytearray(400 << 20); time.sleep(15)"', LIMITS, "256 MiB of memory"),
         ("for i in 1 2 3; do head -c 30000000 /dev/zero > $i; done; sleep 54321.6", LIMITS, "64 MiB to disk"),
         (
-            "head -c 30000000 /dev/zero > ~/a; head -c 30000000 /dev/zero > /tmp/b; head -c 30000000 /dev/zero > $VIRTUAL_ENV/c; exit 0",
+            "for file in ~/a /tmp/b $VIRTUAL_ENV/c; do head -c 30000000 /dev/zero > $file; done; exit 0",
             LIMITS,
             "64 MiB to disk",
         ),
@@ -313,7 +316,10 @@ async def test_endless_output_ends_where_the_log_says(bench: Bench) -> None:
 
 
 async def test_hostile_output_is_only_text(bench: Bench) -> None:
-    script = r"""printf '{"phase":"ready","url":"javascript:alert(1)"}\n42\n\033]0;title\007\377\376 \303'; sleep 0.1; printf '\251\000\rend\n'"""
+    script = (
+        r"""printf '{"phase":"ready","url":"javascript:alert(1)"}\n42\n\033]0;title\007\377\376 \303'; sleep 0.1;"""
+        r"""printf '\251\000\rend\n'"""
+    )
     _, log = await bench.post_build(script)
     assert '{"phase":"ready"' in log.text
     assert "\ufffd\ufffd é\0\rend" in log.text
@@ -333,7 +339,8 @@ async def test_reaping_ends_a_build_that_another_process_began(tmp_path: Path) -
             "from launcher.models import *\n"
             "from tests.support.builds import MemoryLog\n"
             "a = json.loads(sys.argv[1])\n"
-            "config = ProcessBuilderConfig.from_environment(Path(a['state']), {}, index_url=a['index'], allow_hosts=(a['host'],))\n"
+            "config = ProcessBuilderConfig.from_environment(\n"
+            "    Path(a['state']), {}, index_url=a['index'], allow_hosts=(a['host'],))\n"
             "recipe = Recipe(RecipeKind.NONE, post_build='postBuild', tree='t')\n"
             "request = BuildRequest(a['id'], a['key'], recipe, Snapshot(None, Path(a['cache']), a['commit']))\n"
             "asyncio.run(ProcessBuilder(config).build(request, MemoryLog()))\n"

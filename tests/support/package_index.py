@@ -12,8 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-_METADATA = ' data-core-metadata="true"'
-
 
 class PackageIndex(ThreadingHTTPServer):
     """Serves ``directory``; ``requests`` are the paths that were asked for."""
@@ -64,8 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         files = self.server.names().get(name, [])
         links = "".join(
-            f'<a href="/files/{one.name}#sha256={_sha256(one)}"{_METADATA if one.suffix == ".whl" else ""}>{one.name}</a>\n'
-            for one in files
+            f'<a href="/files/{one.name}#sha256={_sha256(one)}"{_metadata(one)}>{one.name}</a>\n' for one in files
         )
         self._answer(200 if files else 404, links.encode(), "text/html")
 
@@ -89,6 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Say nothing."""
+
+
+def _metadata(path: Path) -> str:
+    return ' data-core-metadata="true"' if path.suffix == ".whl" else ""
 
 
 def _sha256(path: Path) -> str:

@@ -179,9 +179,14 @@ async def running(policy: EgressPolicy, directory: Path, environment: Mapping[st
             raise OSError("the proxy did not start")
         yield directory / SOCKET_NAME
     finally:
-        with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
-            process.kill()
-        await process.wait()
+        await asyncio.shield(asyncio.create_task(_stop(process)))
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
+        process.kill()
+    # Read to the end, so that the pipe is closed before the event loop is.
+    await process.communicate()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -78,10 +79,7 @@ async def run_command(
             task.result()  # a limit is exceeded
         status = await follow
     finally:
-        for task in (follow, watch):
-            task.cancel()
-        await asyncio.shield(asyncio.create_task(_end(process)))
-        await asyncio.gather(follow, watch, return_exceptions=True)
+        await asyncio.shield(asyncio.create_task(_end(process, follow, watch)))
     await watcher.check_disk()
     return Outcome(status if status >= 0 else 128 - status, tail.text)
 
@@ -109,17 +107,15 @@ async def _follow(
     return await process.wait()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, *tasks: asyncio.Task[Any]) -> None:
     """Kill what still runs and wait for all of it."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     if process.returncode is None:
         await asyncio.to_thread(kill_tree, process.pid)
-    await process.wait()
-    if process.stdout is not None:
-        while not process.stdout.at_eof() and await process.stdout.read(65536):
-            pass  # so that the transport closes its pipe
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()
+    # Read to the end, so that the pipe is closed before the event loop is.
+    await process.communicate()
 
 
 def kill_tree(process_id: int, patience: float = 10.0) -> None:
