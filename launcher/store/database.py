@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from launcher.store.problems import refuse_network_file_system, translated, unus
 
 _BUSY_MILLISECONDS = 5_000  # other writers are short; this blocks the event loop
 _SERVICE_LOCK = 0x6C61756E63686572  # "launcher"; one number per database for pg_advisory_lock
+_TAKE_OVER_SECONDS = 2
+_LOCK_NOT_AVAILABLE = "55P03"
 _QUEUE_LOCK = _SERVICE_LOCK + 1
 MIGRATION_LOCK = _SERVICE_LOCK + 2
 
@@ -95,17 +97,26 @@ class Database:
             return
         with translated():
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_SERVICE_LOCK))):
+            try:
+                # The server may need a moment to notice that a killed service is gone.
+                connection.exec_driver_sql(f"SET lock_timeout = '{_TAKE_OVER_SECONDS}s'")
+                connection.execute(sa.select(sa.func.pg_advisory_lock(_SERVICE_LOCK)))
+            except BaseException as error:
+                connection.invalidate()
                 connection.close()
+                if getattr(getattr(error, "orig", None), "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                    raise
                 raise StateUnusable(
                     "Another launcher is using this database.", hint="Stop it first, or give this one its own database."
-                )
+                ) from error
         self._alone = connection
 
     def close(self) -> None:
         """Close every connection."""
         if self._alone is not None:
-            self._alone.invalidate()  # a pooled connection would keep its advisory lock
+            with suppress(sa.exc.DBAPIError):  # a server that is gone holds no lock
+                self._alone.execute(sa.select(sa.func.pg_advisory_unlock(_SERVICE_LOCK)))
+            self._alone.invalidate()
             self._alone.close()
             self._alone = None
         self._engine.dispose()

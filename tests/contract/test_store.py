@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -379,6 +381,17 @@ def test_two_services_cannot_hold_one_postgresql_database(postgresql) -> None:
             second.hold_alone()
         first.close()
         second.hold_alone()
+
+
+def test_a_postgresql_database_is_free_again_when_its_service_was_killed(postgresql) -> None:
+    url = postgresql.fresh_database()
+    hold = "store = Store.open(sys.argv[1]); store.hold_alone(); print(1, flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", f"import sys; from launcher.store import Store; {hold}", url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"1\n"
+        holder.kill()
+    with Store.open(url) as store:
+        store.hold_alone()
 
 
 @settings(max_examples=60, deadline=None)

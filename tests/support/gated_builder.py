@@ -30,6 +30,7 @@ class GatedBuilder:
         self.cleaned: list[BuildId] = []
         self.has_cleaned = asyncio.Event()
         self.reaped: list[BuildId] = []
+        self.begins_to_clean = asyncio.Event()
         self.cleaning = asyncio.Event()
         self.cleaning.set()
 
@@ -58,6 +59,7 @@ class GatedBuilder:
             (self._directory / reference).mkdir(exist_ok=True)
             return BuiltEnvironment(reference, "f" * 64, SessionMode.KERNEL, "3.11", 1)
         finally:
+            self.begins_to_clean.set()
             await self.cleaning.wait()
             self.cleaned.append(request.build_id)
             self.running.discard(request.build_id)

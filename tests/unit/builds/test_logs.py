@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -275,6 +276,22 @@ async def test_a_disk_that_is_full_refuses_the_line_and_keeps_whole_ones(logs) -
     os.dup2(kept, descriptor)
     os.close(full)
     os.close(kept)
+    writer.write("again\n")
+    end(logs, writer)
+    assert [record.text for record in await read(logs)] == ["kept", "again"]
+
+
+async def test_a_line_the_disk_took_only_half_of_is_taken_back(logs) -> None:
+    writer = logs.open(B1, START)
+    writer.write("kept\n")
+    size, (soft, hard) = logs.size(B1), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(StateUnusable, match="full"):
+            writer.write("only half of this fits\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert logs.size(B1) == size
     writer.write("again\n")
     end(logs, writer)
     assert [record.text for record in await read(logs)] == ["kept", "again"]

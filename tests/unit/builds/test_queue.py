@@ -151,7 +151,10 @@ async def test_cancelling_a_running_build_ends_it_after_the_builder_has_cleaned_
     await builder.until_started(1)
     builder.cleaning.clear()
     await queue.cancel(row.id)
+    await builder.begins_to_clean.wait()
     await queue.cancel(row.id)
+    await asyncio.sleep(0)
+    assert builder.running == {row.id}
     assert store.build(row.id).is_open
     builder.cleaning.set()
     ended = await queue.wait(row.id)
