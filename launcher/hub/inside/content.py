@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Callable, Iterator
 
 from .clone_state import Damaged, LeftAlone
-from .git import Git, GitError, encode
+from .git import Git, GitError, encode, means_no_space
 from .problem import Problem
-from .sync import SYNCED, UPSTREAM, bring_up_to_date, fetch
+from .sync import SYNCED, UPSTREAM, bring_up_to_date, fetch, tracked_branch
 from .worktree import free_name, remove_tree, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LOCK_WAIT = 60  # seconds to wait for another session of the same home that is bringing files
-SPACE_LEFT = 10_000_000  # bytes; with less free than this, a failed copy is put down to it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
@@ -87,25 +86,33 @@ def put_in_place(content: Content, home: Path) -> tuple[Path, list[str]]:
     copy and none can be made.
     """
     messages: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="launcher-git-") as scratch, _one_at_a_time(home, messages.append):
-        directory = _choose(content, home, Path(scratch))
-        if not _belongs(directory, content, Path(scratch)):
-            _set_aside(directory, messages.append)
-        if os.path.lexists(directory) and not _is_empty(directory):
-            try:
-                bring_up_to_date(Git(directory, Path(scratch)), content, messages.append)
-            except LeftAlone as reason:
-                messages.append(f"Your copy in {directory.name} was left as it is: {reason}.")
-            except Damaged:
-                _set_aside(directory, messages.append)
-        if not os.path.lexists(directory) or _is_empty(directory):
-            _clone(content, directory, Path(scratch))
-            messages.append(f"Put the repository's files in {directory.name}.")
-    return directory, messages
+    try:
+        with tempfile.TemporaryDirectory(prefix="launcher-git-") as scratch, _one_at_a_time(home):
+            return _put_in_place(content, home, Path(scratch), messages.append), messages
+    except (GitError, OSError) as error:
+        print(f"content: {error}", file=sys.stderr)  # noqa: T201 - the server's log
+        raise _no_copy(error) from error
+
+
+def _put_in_place(content: Content, home: Path, scratch: Path, say: Callable[[str], None]) -> Path:
+    directory = _choose(content, home, scratch)
+    if not _is_free(directory) and _identity_of(directory, scratch) != content.identity:
+        _set_aside(directory, say)  # only under our own suffixed name: a broken copy of ours
+    if not _is_free(directory):
+        try:
+            bring_up_to_date(Git(directory, scratch), content, say)
+        except LeftAlone as reason:
+            say(f"Your copy in {directory.name} was left as it is: {reason}.")
+        except Damaged:
+            _set_aside(directory, say)
+    if _is_free(directory):
+        _clone(content, directory, scratch)
+        say(f"Put the repository's files in {directory.name}.")
+    return directory
 
 
 @contextlib.contextmanager
-def _one_at_a_time(home: Path, say: Callable[[str], None]) -> Iterator[None]:
+def _one_at_a_time(home: Path) -> Iterator[None]:
     """Hold the home's content lock, so that two sessions that start at once do not mix their writing."""
     lock = home / ".local" / "share" / "launcher" / "content.lock"
     handle: IO[bytes] | None = None
@@ -127,7 +134,6 @@ def _one_at_a_time(home: Path, say: Callable[[str], None]) -> Iterator[None]:
                 time.sleep(0.05)
     except OSError as error:  # a file system without locks, or a full one: one session at a time is the usual case
         print(f"content: no lock: {error}", file=sys.stderr)  # noqa: T201 - the server's log
-        say("Could not make sure that no other session is bringing files at the same time.")
     try:
         yield
     finally:
@@ -143,7 +149,7 @@ def _choose(content: Content, home: Path, scratch: Path) -> Path:
         if _identity_of(candidate, scratch) == content.identity:
             return candidate
     for candidate in candidates:
-        if not os.path.lexists(candidate) or _is_empty(candidate):
+        if _is_free(candidate):
             return candidate
     return candidates[-1]
 
@@ -157,15 +163,13 @@ def _identity_of(directory: Path, scratch: Path) -> str | None:
     return Git(directory, scratch).maybe(*command)
 
 
-def _belongs(directory: Path, content: Content, scratch: Path) -> bool:
-    """False only for a directory under our own suffixed name that lost its identity: a broken copy of ours."""
-    free = not os.path.lexists(directory) or _is_empty(directory)
-    return free or _identity_of(directory, scratch) == content.identity
-
-
-def _is_empty(directory: Path) -> bool:
-    """Whether this is a real directory with nothing in it."""
-    return directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir())
+def _is_free(directory: Path) -> bool:
+    """Whether nothing has this name, or a real directory with nothing in it, as far as we may look."""
+    if not os.path.lexists(directory):
+        return True
+    if directory.is_symlink() or not directory.is_dir() or not os.access(directory, os.R_OK | os.X_OK):
+        return False
+    return not any(directory.iterdir())
 
 
 def _set_aside(directory: Path, say: Callable[[str], None]) -> None:
@@ -190,16 +194,14 @@ def _clone(content: Content, directory: Path, scratch: Path) -> None:
         partial.mkdir()
         _fill(Git(partial, scratch), content)
         partial.rename(directory)
-    except (GitError, OSError) as error:
-        print(f"content: {error}", file=sys.stderr)  # noqa: T201 - the server's log
+    except BaseException:
         remove_tree(partial)
-        raise _no_copy(directory.parent) from error
+        raise
 
 
-def _no_copy(home: Path) -> Problem:
+def _no_copy(error: Exception) -> Problem:
     """Why there is no copy, as far as it can be told: out of space, or something else."""
-    found = os.statvfs(home)
-    if found.f_bavail * found.f_frsize < SPACE_LEFT:
+    if means_no_space(error):
         return Problem(
             "content_failed",
             "The repository's files could not be put into your home: there is no space left.",
@@ -216,11 +218,8 @@ def _fill(git: Git, content: Content) -> None:
     """A shallow clone at the commit, on its branch, with the public address as origin."""
     form = "sha256" if len(content.commit) == 64 else "sha1"  # noqa: PLR2004 - hex digits of SHA-256
     git.run("init", "--quiet", "--template=", f"--object-format={form}")
-    branch = content.branch or _BRANCH_WITHOUT_NAME
-    if not git.succeeds("check-ref-format", f"refs/heads/{branch}") or branch.startswith("-"):
-        branch, tracked = _BRANCH_WITHOUT_NAME, None
-    else:
-        tracked = content.branch
+    tracked = tracked_branch(git, content)
+    branch = tracked or _BRANCH_WITHOUT_NAME
     lines = ["[launcher]", f"\trepository = {_quoted(content.identity)}", f"\tbranch = {_quoted(branch)}"]
     lines += ['[remote "origin"]', f"\turl = {_quoted(content.url)}", "\tfetch = +refs/heads/*:refs/remotes/origin/*"]
     if tracked is not None:

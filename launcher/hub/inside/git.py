@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -70,7 +71,7 @@ class Git:
     def attempt(
         self, *arguments: str, stdin: bytes = b"", index: Path | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command and return how it ended; GitError only when it hangs or git is missing."""
+        """Run a command and return how it ended; GitError only when it hangs or cannot be started."""
         command = ["git"]
         if arguments[0] != "init":  # which would write these two into the clone's configuration
             command += [f"--git-dir={self.git_directory}", f"--work-tree={self.directory}"]
@@ -89,8 +90,8 @@ class Git:
                 timeout=DEADLINE,
                 check=False,
             )
-        except (subprocess.TimeoutExpired, FileNotFoundError) as error:
-            raise GitError(f"git {arguments[0]}: {type(error).__name__}") from error
+        except (subprocess.TimeoutExpired, OSError) as error:
+            raise GitError(f"git {arguments[0]}: {error}") from error
 
     def run(self, *arguments: str, stdin: bytes = b"", index: Path | None = None) -> bytes:
         """Run a command and return its output. Raises GitError when it fails."""
@@ -120,6 +121,14 @@ class Git:
     def is_ancestor(self, commit: str, of: str) -> bool:
         """Whether ``commit`` is ``of`` or one of its ancestors, as far as this clone knows."""
         return self.succeeds("merge-base", "--is-ancestor", commit, of)
+
+
+def means_no_space(error: Exception) -> bool:
+    """Whether an error of git or of the system says that the disk or the person's quota is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    words = [os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "unable to write file"]  # git says no more than that
+    return any(word in str(error) for word in words)
 
 
 def decode(text: bytes) -> str:

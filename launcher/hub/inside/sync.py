@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Callable
 
 from . import merge
 from .clone_state import Damaged, IndexLock, LeftAlone, branch_to_update, remove_old_locks
-from .git import Git, GitError, decode, encode
+from .git import Git, GitError, decode, encode, means_no_space
 from .worktree import NotWritable, Writer, add_to_index, remove_tree
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def bring_up_to_date(git: Git, content: Content, say: Say) -> None:
         raise LeftAlone("some of its directories are read-only") from error
     except (GitError, OSError) as error:
         print(f"content: {error}", file=sys.stderr)  # noqa: T201 - the server's log
-        raise _reason_of(git) from error
+        raise _reason_of(git, error) from error
 
 
 def fetch(git: Git, content: Content, ref: str) -> None:
@@ -59,18 +59,27 @@ def fetch(git: Git, content: Content, ref: str) -> None:
     git.run(*arguments, "--", str(content.repository), f"+{content.commit}:{ref}")
 
 
+def tracked_branch(git: Git, content: Content) -> str | None:
+    """The branch to be on, or None when the commit came from none or from one git would not accept here."""
+    name = content.branch
+    usable = name is not None and not name.startswith("-") and git.succeeds("check-ref-format", f"refs/heads/{name}")
+    return name if usable else None
+
+
 def _fetch(git: Git, content: Content) -> None:
     if git.commit_of(content.commit) is None:
         fetch(git, content, INCOMING)
 
 
-def _reason_of(git: Git) -> LeftAlone | Damaged:
+def _reason_of(git: Git, error: Exception) -> LeftAlone | Damaged:
     """Why a sync failed, found out afterwards: only then is a thorough look worth its time."""
+    if means_no_space(error):
+        return LeftAlone("there is no space left in your home")
     try:
         with tempfile.TemporaryFile(dir=git.git_directory) as probe:
             probe.write(b"x" * 65536)
     except OSError:
-        return LeftAlone("the disk is full or cannot be written")
+        return LeftAlone("it cannot be written")
     try:
         sound = git.succeeds("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
     except GitError:
@@ -83,7 +92,6 @@ class _Sync:
 
     def __init__(self, git: Git, content: Content, branch: str, say: Say) -> None:
         self.git = git
-        self.content = content
         self.branch = branch
         self.say = say
         self.work = git.git_directory / "launcher"
@@ -91,6 +99,7 @@ class _Sync:
         self.merged = self.work / "merged"
         self.commit = content.commit
         self.head = git.line("rev-parse", "--verify", branch)
+        self.tracked = tracked_branch(git, content)
 
     def run(self) -> None:
         remove_tree(self.work)
@@ -237,7 +246,7 @@ class _Sync:
 
     def _move_branch(self, tip: str, result: str) -> None:
         """Give the result to the wanted branch, or to the present one when the wanted one has other commits."""
-        wanted = f"refs/heads/{self.content.branch}" if self.content.branch else self.branch
+        wanted = f"refs/heads/{self.tracked}" if self.tracked else self.branch
         existing = self.git.commit_of(wanted)
         safe = existing is None or self.git.is_ancestor(existing, result)
         update = ("update-ref", "-m", "launcher: update")
@@ -253,8 +262,8 @@ class _Sync:
 
     def _remember(self) -> None:
         lines = [f"update {UPSTREAM} {self.commit}", f"update {SYNCED} {self.branch}"]
-        if self.content.branch:
-            lines.append(f"update refs/remotes/origin/{self.content.branch} {self.commit}")
+        if self.tracked:
+            lines.append(f"update refs/remotes/origin/{self.tracked} {self.commit}")
         self.git.run("update-ref", "--stdin", stdin=encode("\n".join(lines) + "\n"))
         self.git.attempt("update-ref", "-d", INCOMING)
 

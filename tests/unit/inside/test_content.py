@@ -558,3 +558,22 @@ def test_awkward_names_of_branches_files_and_urls_survive(student: Student, upst
     assert found["ümläut é"] == b"uu\n"
     assert found["-dash"] == b"mine\n"
     assert found["new\nline"] == b"mine\n"
+
+
+@pytest.mark.parametrize("branch", ["a b", "-x", "a..b", "x.lock", "refs/tags/v1", "@{u}"])
+def test_a_branch_name_git_refuses_is_no_branch(student: Student, upstream: Upstream, branch: str) -> None:
+    directory, _ = student.click(upstream.commit({"a.txt": "one\n"}), branch=branch)
+    assert git(directory, "symbolic-ref", "HEAD") == "refs/heads/launcher"
+    _, messages = student.click(upstream.commit({"a.txt": "two\n"}), branch=branch)
+    assert everything(directory) == {"a.txt": b"two\n"}
+    assert "left as it is" not in str(messages)
+
+
+def test_a_copy_made_from_a_tag_becomes_a_branch_when_a_link_names_one(student: Student, upstream: Upstream) -> None:
+    commit = upstream.commit({"a.txt": "one\n"})
+    directory, _ = student.click(commit, branch=None)
+    (directory / "own.txt").write_text("own\n")
+    student.click(commit)
+    student.click(upstream.commit({"a.txt": "two\n"}))
+    assert git(directory, "symbolic-ref", "--short", "HEAD") == "main"
+    assert everything(directory) == {"a.txt": b"two\n", "own.txt": b"own\n"}

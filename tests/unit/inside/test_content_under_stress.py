@@ -189,7 +189,7 @@ def test_a_full_disk_changes_nothing_and_says_so(student: Student, upstream: Ups
     first = upstream.commit({"mine.txt": "one\n", "a.txt": "one\n"})
     second = upstream.commit({"mine.txt": "one\n", "a.txt": "two\n", "big.bin": os.urandom(3_000_000)})
     _, answer, files = on_small_disk(student, upstream, first, second, 2_000_000)
-    assert answer["messages"] == ["Your copy in notes was left as it is: the disk is full or cannot be written."]
+    assert answer["messages"] == ["Your copy in notes was left as it is: there is no space left in your home."]
     assert files == {"notes/a.txt": "one\n", "notes/mine.txt": "mine\n"}
 
 
@@ -197,7 +197,7 @@ def test_a_disk_too_small_for_the_files_but_not_for_git_changes_nothing(student:
     first = upstream.commit({"mine.txt": "one\n", "a.txt": "one\n"})
     second = upstream.commit({"a.txt": "two\n", "big.bin": b"0" * 3_000_000})  # small in git, big in a directory
     _, answer, files = on_small_disk(student, upstream, first, second, 2_000_000)
-    assert "left as it is" in str(answer["messages"])
+    assert answer["messages"] == ["Your copy in notes was left as it is: there is no space left in your home."]
     assert files == {"notes/a.txt": "one\n", "notes/mine.txt": "mine\n"}
 
 

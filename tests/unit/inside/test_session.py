@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from launcher.hub.inside.kernel_layer import make_layer
 from tests.unit.inside.running import SCRIPTS, Session, hub
 from tests.unit.inside.upstream import IDENTITY, Upstream
 
@@ -39,9 +40,9 @@ def start(server_environment: Path, home: Path, tmp_path: Path) -> Iterator[Star
     sessions: list[Session] = []
     with hub() as api:
 
-        def begin(**description: Any) -> Session:
+        def begin(python: Path = server_environment / "bin/python", **description: Any) -> Session:
             log = tmp_path / f"log-{len(sessions)}"
-            sessions.append(Session(server_environment / "bin/python", api, {"home": str(home), **description}, log))
+            sessions.append(Session(python, api, {"home": str(home), **description}, log))
             return sessions[-1]
 
         yield begin
@@ -149,6 +150,50 @@ def test_two_servers_share_no_cookie_secret_and_strangers_are_refused(start: Sta
     assert not (session.place / "serve.json").exists()
     command = " ".join(psutil.Process(session.process.pid).cmdline())
     assert "cookie_secret" not in command
+
+
+SPY = """
+import pathlib
+
+def _load_jupyter_server_extension(app):
+    pathlib.Path({seen!r}).write_bytes(app.cookie_secret)
+
+def _jupyter_server_extension_points():
+    return [{{"module": "spy"}}]
+"""
+
+
+def test_in_full_mode_the_environments_server_runs_without_its_baked_in_secrets(
+    start: Start, upstream: Upstream, home: Path, tmp_path: Path, server_environment: Path
+) -> None:
+    environment = make_layer(server_environment, "baked", tmp_path).directory
+    [packages] = environment.glob("lib/*/site-packages")
+    (packages / "spy.py").write_text(SPY.format(seen=str(tmp_path / "seen")))
+    etc = environment / "etc" / "jupyter"
+    (etc / "jupyter_server_config.d").mkdir(parents=True)
+    (etc / "jupyter_server_config.d" / "spy.json").write_text('{"ServerApp": {"jpserver_extensions": {"spy": true}}}')
+    (etc / "jupyter_server_config.py").write_text(
+        f"c.ServerApp.cookie_secret = b'{'baked' * 8}'\nc.ServerApp.allow_origin = '*'\nc.ServerApp.token = ''\n"
+        "c.IdentityProvider.token = ''\nc.ServerApp.password = ''\nc.ServerApp.disable_check_xsrf = True\n"
+    )
+    secrets = set()
+    for _ in range(2):
+        session = start(
+            python=environment / "bin" / "python",
+            mode="full",
+            environment=str(environment),
+            environment_id="baked",
+            content=content_of(upstream, upstream.commit({"a.txt": "a\n"})),
+        )
+        session.ears.until("ready")
+        secrets.add((tmp_path / "seen").read_bytes())
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            session.call("api/contents/", token="")
+        refused.value.close()
+        assert refused.value.code == 403
+        assert session.stop() == 0
+    assert len(secrets) == 2
+    assert not any(b"baked" in secret for secret in secrets)
 
 
 def test_a_regular_session_without_repository_or_environment_works(start: Start, home: Path) -> None:
