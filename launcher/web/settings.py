@@ -50,7 +50,7 @@ class WebSettings:
     slow_reader_seconds: float = 60.0
     streams_per_person: int = 30
     streams_total: int = 2000
-    launches_per_minute: int = 20
+    launches_per_minute: int = 30
     max_body_bytes: int = 64 * 1024
     max_url_bytes: int = 8 * 1024
     noscript_wait_seconds: float = 5.0
