@@ -48,8 +48,10 @@ class Tree(Protocol):
         """Path -> tree id of every directory, without the root."""
 
     def modes(self) -> dict[str, str]:
-        """Path -> git mode of everything that is not a directory: ``100644``, ``100755`` (executable), ``120000``
-        (symlink), ``160000`` (submodule). The way to tell a symlink from a file that is not there.
+        """Path -> git mode of everything that is not a directory.
+
+        ``100644``, ``100755`` (executable), ``120000`` (symlink), ``160000`` (submodule): the way to tell a symlink
+        from a file that is not there.
         """
 
     def read(self, path: str, *, limit: int = 1_000_000) -> bytes:

@@ -166,7 +166,7 @@ async def test_a_directory_that_is_gone_or_too_large_says_so(
     none = make_sources(local_directories=(directory,), max_files=0)
     with pytest.raises(SourceTooLarge):
         await content(none, directory)
-    directory.rename(tmp_path / "elsewhere")
+    os.rename(directory, tmp_path / "elsewhere")  # noqa: PTH104 - the test is async
     with pytest.raises(RepositoryNotFound):
         await content(small, directory)
 
