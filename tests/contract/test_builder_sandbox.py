@@ -313,6 +313,8 @@ async def test_endless_output_ends_where_the_log_says(bench: Bench) -> None:
         await bench.builder.build(made, log)
     assert len(log.text) < 2 * MIB
     assert marked("54322.1") == []
+    name = f"launcher-build-{made.build_id}"
+    assert not any(os.path.exists(f"/sys/fs/cgroup/{place}{name}") for place in ("", "pids/"))  # noqa: ASYNC240, PTH110
 
 
 async def test_hostile_output_is_only_text(bench: Bench) -> None:

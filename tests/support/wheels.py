@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_BACKEND = '''
+_BACKEND = """
 import base64, hashlib, os, zipfile
 NAME, VERSION, REQUIRES = {name!r}, {version!r}, {requires!r}
 
@@ -39,7 +39,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
 def build_editable(directory, config_settings=None, metadata_directory=None):
 {hook}
     return _wheel(directory, {{"__editable__%s.pth" % NAME: os.getcwd() + "\\n"}})
-'''
+"""
 
 
 def wheel(
@@ -96,7 +96,10 @@ def _indented(code: str) -> str:
 def sdist(directory: Path, name: str, version: str = "1.0", *, hook: str = "pass") -> Path:
     """A source distribution, and no wheel, of `project`."""
     path = directory / f"{name}-{version}.tar.gz"
-    files = {**project(name, version, hook=hook), "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n"}
+    files = {
+        **project(name, version, hook=hook),
+        "PKG-INFO": f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n",
+    }
     with tarfile.open(path, "w:gz") as archive:
         for entry, text in files.items():
             data = text.encode()

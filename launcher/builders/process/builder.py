@@ -42,14 +42,18 @@ class ProcessBuilder:
             raise _unsupported(recipe.apt, "system packages")
         if recipe.kind in _UNSUPPORTED:
             raise _unsupported(recipe.main or recipe.kind.value, f"{recipe.kind.value} environments")
-        self._choose(recipe)
+        try:
+            self._choose(recipe)
+        except PythonUnavailable:
+            if not self._config.python_downloads:
+                raise
 
     async def build(self, request: BuildRequest, log: BuildLog) -> BuiltEnvironment:
         """Make the environment, or find that an equal one is there."""
         if not _BUILD_ID.fullmatch(request.build_id):
             raise ValueError("a build id must be usable as a file name")
         await asyncio.to_thread(self.check, request.recipe)
-        interpreter = self._choose(request.recipe)
+        interpreter = await asyncio.to_thread(self._obtain, request.recipe)
         await self.reap(request.build_id)
         workspace = Workspace(self._config, request.build_id, interpreter, request.snapshot.cache)
         build = Build(
@@ -95,16 +99,29 @@ class ProcessBuilder:
         """What a session spawner must know of an environment, or None when it is not there."""
         return self._store.meta(reference)
 
+    def _obtain(self, recipe: Recipe) -> Interpreter:
+        """The interpreter of a recipe; uv fetches one when the operator allows it. Raises PythonUnavailable."""
+        try:
+            return self._choose(recipe)
+        except PythonUnavailable:
+            if self._config.python_downloads and recipe.python:
+                interpreters.fetch(recipe.python, self._config.cache / "pythons")
+            return self._choose(recipe)
+
     def _choose(self, recipe: Recipe) -> Interpreter:
         """The interpreter of a recipe; looks for others only when the launcher's own does not fit."""
         if not self._interpreters:
             own = interpreters.own()
-            self._interpreters = [own] if own else interpreters.installed(self._config.pythons)
+            self._interpreters = [own] if own else self._installed()
         try:
             return interpreters.choose(recipe.python, self._interpreters)
         except PythonUnavailable:
-            self._interpreters = interpreters.installed(self._config.pythons)
+            self._interpreters = self._installed()
             return interpreters.choose(recipe.python, self._interpreters)
+
+    def _installed(self) -> list[Interpreter]:
+        fetched = sorted((self._config.cache / "pythons").glob("cpython-*/bin/python3"))
+        return interpreters.installed((*self._config.pythons, *fetched))
 
 
 def _unsupported(file: str, what: str) -> RecipeUnsupported:

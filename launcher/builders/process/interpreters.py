@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -94,6 +95,13 @@ def installed(extra: tuple[Path, ...] = ()) -> list[Interpreter]:
         if interpreter is not None:
             found.setdefault(interpreter.executable, interpreter)
     return list(found.values())
+
+
+def fetch(wanted: str, directory: Path) -> None:
+    """Let uv download a Python into ``directory``; says nothing when there is none, `choose` then refuses."""
+    command = [find_uv_bin(), "python", "install", "--no-config", "--no-bin", "--install-dir", str(directory), "--"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):  # a host that cannot be reached, no such version
+        subprocess.run([*command, wanted], capture_output=True, check=True, timeout=600, stdin=subprocess.DEVNULL)
 
 
 def choose(wanted: str | None, interpreters: list[Interpreter]) -> Interpreter:

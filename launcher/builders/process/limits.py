@@ -14,7 +14,7 @@ from launcher.errors import BuildLimitExceeded
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 _INTERVAL = 0.1
-_SLACK = 64  # above the watched limit, so that reaching it is seen and told instead of turning into odd errors
+_SLACK = 64
 _DISK_EVERY = 15  # samples: walking a big environment takes as long as many looks at /proc
 
 
@@ -36,6 +36,14 @@ class BuildLimits:
     open_files: int | None = 4096
 
     @property
+    def task_limit(self) -> int | None:
+        """Where the kernel refuses more processes and threads: above ``processes``.
+
+        So that reaching the limit is seen and told, instead of turning into odd errors of programs.
+        """
+        return None if self.processes is None else self.processes + _SLACK
+
+    @property
     def resource_limits(self) -> str:
         """The limits the kernel enforces per process, in the words of ``bridge.py``.
 
@@ -44,7 +52,7 @@ class BuildLimits:
         """
         words = ["core=0"]
         if self.processes is not None:
-            words.append(f"nproc={self.processes + _SLACK}")
+            words.append(f"nproc={self.task_limit}")
         if self.file_bytes is not None:
             words.append(f"fsize={self.file_bytes}")
         if self.open_files is not None:

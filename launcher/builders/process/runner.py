@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from launcher.builders.process.cgroup import confine, release
 from launcher.builders.process.limits import BuildLimits, Watcher
 from launcher.errors import BuildLimitExceeded
 from launcher.models import BuildId
@@ -63,7 +64,7 @@ async def run_command(
     Raises BuildLimitExceeded (also whatever ``write`` raises), OSError when it cannot start.
     """
     process = await asyncio.create_subprocess_exec(
-        *argv,
+        *confine(build_id, limits.task_limit, argv),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -144,3 +145,4 @@ def kill_build(build_id: BuildId) -> None:
             kill_tree(process.pid)
             with contextlib.suppress(psutil.Error):  # a child of another process is not ours to reap
                 process.wait(timeout=10)
+    release(build_id)

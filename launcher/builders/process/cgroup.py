@@ -1,0 +1,49 @@
+"""A kernel limit on the number of processes for launchers that run as root.
+
+The kernel exempts root from RLIMIT_NPROC, so a fork bomb of a build of root's would only be noticed by the watcher,
+after thousands of processes. An ordinary user's builds are bound by RLIMIT_NPROC and need none of this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.models import BuildId
+
+_ROOTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))  # version 1, version 2
+_JOIN = 'echo $$ > "$0" && exec "$@"'
+
+_log = logging.getLogger(__name__)
+
+
+def confine(build_id: BuildId, processes: int | None, argv: Sequence[str]) -> list[str]:
+    """``argv``, started inside a control group of at most ``processes`` tasks when this machine lets us make one."""
+    if processes is None or os.getuid() != 0:
+        return list(argv)
+    for root in _ROOTS:
+        group = root / _name(build_id)
+        try:
+            group.mkdir(exist_ok=True)
+            (group / "pids.max").write_text(str(processes))
+        except OSError:  # not mounted, read-only, or not delegated
+            with contextlib.suppress(OSError):  # never made
+                group.rmdir()
+            continue
+        return ["/bin/sh", "-c", _JOIN, str(group / "cgroup.procs"), *argv]
+    _log.warning("No control group can be made: fork bombs in builds are only ended after they are noticed.")
+    return list(argv)
+
+
+def release(build_id: BuildId) -> None:
+    """Remove the control group of a build whose processes have ended. Nothing there is fine."""
+    for root in _ROOTS:
+        with contextlib.suppress(OSError):  # never made, or gone
+            (root / _name(build_id)).rmdir()
+
+
+def _name(build_id: BuildId) -> str:
+    return f"launcher-build-{build_id}"
