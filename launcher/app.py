@@ -6,11 +6,9 @@ JupyterHub starts it as a managed service (``launcher serve``); all it needs is 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -35,13 +33,13 @@ from launcher.sessions.service import LaunchService
 from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
+from launcher.supervise import end_with_parent, supervise
 from launcher.tickets import TicketSigner
 from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 
 log = structlog.get_logger(__name__)
 _TAKE_OVER_SECONDS = 30
-_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -160,6 +158,7 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
         stack.callback(lock.release)
         store = Store.open(settings.store_url)
         stack.callback(store.close)
+        store.hold_alone()
         builder = make_builder(settings)
         logs = BuildLogs(settings.state / "logs")
         builds = BuildQueue(
@@ -184,9 +183,11 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
             health_checks=(hub_answers,),
             extra_handlers=(redeem,),
         )
-        server = HTTPServer(make_application(web))
+        application = make_application(web)
+        server = HTTPServer(application)
         server.listen(address.port, "127.0.0.1")
         stack.push_async_callback(server.close_all_connections)
+        stack.callback(application.settings["stream_slots"].close)
         stack.callback(server.stop)
         log.info("service.ready", port=address.port, prefix=address.prefix)
         yield server
@@ -201,15 +202,16 @@ async def _serve(settings: Settings, address: ServiceAddress) -> None:
 
 
 def serve() -> int:
-    """Run the service until SIGTERM or Ctrl-C. Raises OperatorError when it cannot start."""
+    """Run the service until SIGTERM or Ctrl-C; killed, it starts again. Raises OperatorError when it cannot start."""
     configure_logging()
-    # The Hub may be killed without a chance to stop us; a service without its Hub would hold the state for ever.
-    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     settings = Settings.from_json(os.environ.get(SETTINGS_VARIABLE, ""))
     os.environ.pop(SETTINGS_VARIABLE, None)  # children need none of it
-    asyncio.run(_serve(settings, ServiceAddress.from_environment()))
-    return 0
+    address = ServiceAddress.from_environment()
+    # The Hub may be killed without a chance to stop us; a service without its Hub would hold the state for ever.
+    end_with_parent()
 
+    def run() -> int:
+        asyncio.run(_serve(settings, address))
+        return 0
 
-if __name__ == "__main__":
-    sys.exit(serve())
+    return supervise(run)

@@ -41,7 +41,6 @@ class Settings:
     allow_hosts: tuple[str, ...]
     local_directories: tuple[str, ...]
     github_token: str
-    gitlab_token: str
     cors_origins: tuple[str, ...]
     banner: str
     build_concurrency: int
@@ -131,7 +130,7 @@ class Launcher(Configurable):
         help="Patterns of repositories that get people's own homes without a question, e.g. `gh/my-org/*`.",
     ).tag(config=True)
     allowed_repositories = List(
-        Unicode(), help="If not empty, only repositories that match one of these may launch."
+        Unicode(), help="If not empty, only repositories matching one of these may launch."
     ).tag(config=True)
     banned_repositories = List(Unicode(), help="Repositories that may never launch; wins over all else.").tag(
         config=True
@@ -144,10 +143,11 @@ class Launcher(Configurable):
     local_directories = List(
         Unicode(), help="Absolute directories of this machine that may be launched as repositories (provider `local`)."
     ).tag(config=True)
-    github_token = Unicode("", help="Token for GitHub's API: raises its rate limit from 60 to 5000 an hour.").tag(
-        config=True
-    )
-    gitlab_token = Unicode("", help="Token for GitLab's API.").tag(config=True)
+    github_token = Unicode(
+        "",
+        help="Token for GitHub's API: raises its rate limit from 60 to 5000 an hour. Give it no scope: whatever it can "
+        "see, everybody could launch.",
+    ).tag(config=True)
     cors_origins = List(
         Unicode(), help="Web origins whose pages may call the API, e.g. `https://book.example.org`, or `*`."
     ).tag(config=True)

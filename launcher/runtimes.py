@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from launcher.builders.base import Builder
 from launcher.builders.process.builder import ProcessBuilder
 from launcher.builders.process.config import ProcessBuilderConfig
@@ -18,7 +20,7 @@ def make_builder(settings: Settings) -> Builder:
         disk_bytes=settings.build_disk_bytes,
         processes=settings.build_processes,
     )
-    chosen = {"index_url": settings.index_url} if settings.index_url else {}
+    chosen: dict[str, Any] = {"index_url": settings.index_url} if settings.index_url else {}
     config = ProcessBuilderConfig.from_environment(
         settings.state,
         allow_hosts=settings.allow_hosts,

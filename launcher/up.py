@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -25,13 +24,13 @@ from launcher.hub.embedded import UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
 from launcher.server_environment import is_current, make_server_environment
 from launcher.store import StateLock, Store
+from launcher.supervise import end_with_parent
 
 USER = "admin"
 EXAMPLE = Path(__file__).parent / "examples" / "first-click"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
 _LOG_TAIL = 4000
-_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -129,18 +128,38 @@ def _free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def _inner_ports(state: Path) -> dict[str, int]:
+    """The hub's own port and the proxy's, the same at every start as long as they are free.
+
+    A session that outlived a crash goes on asking the hub where it was.
+    """
+    path = state / "ports.json"
+    ports = {"hub_port": 0, "proxy_api_port": 0}
+    if path.exists():
+        ports |= json.loads(path.read_bytes())
+    ports = {name: port if port and _is_free(port) else _free_port() for name, port in ports.items()}
+    path.write_text(json.dumps(ports))
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    try:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
 def _port(wanted: int) -> int:
     """The hub's port. Raises ConfigurationInvalid when it is taken or not a port."""
     if wanted == 0:
         return _free_port()
-    try:
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", wanted))
-    except (OSError, OverflowError) as error:
+    if not _is_free(wanted):
         raise ConfigurationInvalid(
             f"Port {wanted} cannot be used.", hint="Choose another with --port, or --port 0 for a free one."
-        ) from error
+        )
     return wanted
 
 
@@ -165,8 +184,7 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
         "state": str(state),
         "bind_url": url,
         "public_url": url,
-        "hub_port": _free_port(),
-        "proxy_api_port": _free_port(),
+        **_inner_ports(state),
         "proxy_command": [shutil.which("configurable-http-proxy")],
         "user": USER,
         "login_key": _secret(state, "login-key"),
@@ -185,11 +203,6 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
     }
 
 
-def _die_with_parent() -> None:
-    """In the child: be told to stop when `launcher up` is gone, however it went."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-
-
 def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
     from launcher.hub import embedded
 
@@ -205,7 +218,7 @@ def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one thread at this point
+            preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread at this point
         )
 
 

@@ -176,6 +176,10 @@ class BuildQueue:
             async for batch in batches:
                 yield batch
 
+    def log_size(self, build_id: BuildId) -> int:
+        """How many bytes the log of a build has now."""
+        return self._logs.size(build_id)
+
     async def positions(self, build_id: BuildId) -> AsyncGenerator[int, None]:
         """How many builds wait in front of a waiting build, again whenever it changes; ends when it waits no more.
 

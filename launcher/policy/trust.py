@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from launcher.errors import ConfigurationInvalid, RepositoryNotAllowed
 from launcher.models import HomeKind, Repository, Trust
 
+_FORGES = frozenset({"gh", "gl", "gist"})
+
 
 def spellings(repository: Repository) -> tuple[str, ...]:
     """The forms of a repository that patterns are compared with, made from its canonical identity only.
@@ -18,17 +20,18 @@ def spellings(repository: Repository) -> tuple[str, ...]:
     provider, _, path = repository.id.partition(":")
     host, _, rest = path.partition("/")
     forms = [f"{provider}/{path}"]
-    if provider in {"gh", "gl", "gist"}:
-        forms.append(f"{provider}/{rest}")
-        forms.append(f"git/https://{host}/{rest}")
-    if provider == "git":
-        forms.append(f"git/{repository.url}")
-    return tuple(form.lower() for form in forms)
+    if provider in _FORGES:
+        forms += [f"{provider}/{rest}", f"git/https://{host}/{rest}"]
+    if provider == "git" and "://" not in path:
+        forms.append(f"git/https://{path}")
+    return tuple(forms)
 
 
 def _matches(repository: Repository, patterns: Sequence[str]) -> bool:
+    # Forges do not tell capitals apart, and their identities are lower-case; other hosts do.
+    forge = repository.id.partition(":")[0] in _FORGES
     forms = spellings(repository)
-    return any(fnmatchcase(form, pattern.lower()) for pattern in patterns for form in forms)
+    return any(fnmatchcase(form, pattern.lower() if forge else pattern) for pattern in patterns for form in forms)
 
 
 @dataclass(frozen=True)

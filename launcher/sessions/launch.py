@@ -10,6 +10,7 @@ import structlog
 
 from launcher.builders.base import Builder
 from launcher.builds import BuildQueue
+from launcher.crashpoints import crash_point
 from launcher.environments import detect, environment_key
 from launcher.errors import BuildFailed, ConfirmationRequired, LauncherError, SessionStartFailed
 from launcher.models import (
@@ -219,7 +220,9 @@ class Launch:
         self._parts.store.save_session(
             self._user, name, resolved=prepared.snapshot.resolved, environment_key=prepared.key, home=home
         )
+        crash_point("launch:ticket_issued")
         await self._hub.start(self._user, name, {"ticket": token})
+        crash_point("launch:start_requested")
         await self._follow(name, say)
         server = await self._hub.server(self._user, name)
         if server is None or not server.ready:

@@ -130,8 +130,13 @@ class LaunchService:
             yield event
 
     async def _log(self, build_id: BuildId, after: int, *, follow: bool) -> AsyncIterator[LaunchEvent]:
+        end = None if follow else self._parts.builds.log_size(build_id)
+        if end is not None and end <= after:
+            return
         async for record in self._parts.builds.watch(build_id, after):
             yield LaunchEvent(record.stage, record.text + "\n", {"build_id": build_id}, f"{build_id}:{record.id}")
+            if end is not None and record.id >= end:
+                return
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """See `Launches.cancel_build`."""

@@ -85,11 +85,12 @@ def test_start_script_and_installs_of_the_session_s_own(up, repository):
     repo = repository({"start": '#!/bin/bash\nexport GREETING=hello\nexec "$@"\n', "requirements.txt": "traitlets\n"})
     session, _ = up.launch(repo.spec)
     assert session.run("import os; print(os.environ['GREETING'], os.path.basename(os.getcwd()))").startswith("hello ")
-    assert "Read-only" in session.run(
-        "import pathlib, traitlets\ntry:\n pathlib.Path(traitlets.__file__).write_text('')\nexcept OSError as e: print(e)"
+    write = (
+        "import pathlib, traitlets\ntry:\n pathlib.Path(traitlets.__file__).write_text('')\nexcept OSError as error: "
     )
+    assert "Read-only" in session.run(write + "print(error)")
     assert "None" in session.run("import importlib.util as u; print(u.find_spec('humanize'))")
-    index = "import os; os.environ['PIP_INDEX_URL'] = %r\n" % up_index(up)
+    index = f"import os; os.environ['PIP_INDEX_URL'] = {up_index(up)!r}\n"
     output = session.run(
         index + "import subprocess, sys\nprint(subprocess.run([sys.executable, '-m', 'pip', 'install',"
         " 'humanize'], capture_output=True, text=True))",

@@ -26,7 +26,8 @@ def flag(state, git_server, index, version, **settings) -> str:
 
 
 def own_spawner(homes) -> str:
-    return f"c.JupyterHub.spawner_class = 'simple'\nc.SimpleLocalProcessSpawner.home_dir_template = '{homes}/{{username}}'\n"
+    template = f"c.SimpleLocalProcessSpawner.home_dir_template = '{homes}/{{username}}'\n"
+    return "c.JupyterHub.spawner_class = 'simple'\n" + template
 
 
 def stream(hub, token, spec, prefix="services/binder/"):
@@ -83,7 +84,7 @@ def test_two_people_get_homes_of_their_own_and_unknown_code_gets_neither(version
             events = list(stream(hub, hub.token_for(person), spec))
             assert events[-1]["phase"] == "ready", (events[-1], hub.log[-3000:])
             session = Session(events[-1]["url"], events[-1]["token"])
-            seen = session.run("import os, glob; print(glob.glob('/home/*/*'), os.path.exists('%s'))" % homes)
+            seen = session.run(f"import os, glob; print(glob.glob('/home/*/*'), os.path.exists({str(homes)!r}))")
             assert "secret.txt" not in seen
             assert seen.strip().endswith("False")
             session.write("mine.txt", person)

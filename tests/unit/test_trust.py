@@ -37,6 +37,19 @@ def test_git_patterns_match_any_git_url():
     assert TrustPolicy(trusted=("git/http://127.0.0.1:99/*",)).trust(PLAIN, mine=False) is Trust.TRUSTED
 
 
+def test_a_ban_cannot_be_evaded_by_the_spelling_of_the_address():
+    repository_id = RepositoryId("git:git.example.org/team/notes")
+    spelled = Repository(repository_id, "git", "notes", "notes", "https://git.example.org/team//notes.git/")
+    with pytest.raises(RepositoryNotAllowed):
+        TrustPolicy(banned=("git/https://git.example.org/team/notes",)).check(spelled)
+
+
+def test_capitals_matter_where_the_host_tells_them_apart():
+    upper = repository("git:git.example.org/Team/notes")
+    assert TrustPolicy(trusted=("git/git.example.org/Team/*",)).trust(upper, mine=False) is Trust.TRUSTED
+    assert TrustPolicy(trusted=("git/git.example.org/team/*",)).trust(upper, mine=False) is Trust.UNKNOWN
+
+
 def test_a_person_can_vouch_and_only_unknown_gets_a_project_home():
     policy = TrustPolicy()
     assert policy.trust(ORG, mine=True) is Trust.MINE
