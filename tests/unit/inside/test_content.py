@@ -463,7 +463,7 @@ def test_line_ending_rules_are_not_edits(student: Student, upstream: Upstream) -
     (upstream.work / "a.txt").write_bytes(b"one\r\ntwo\r\n")
     git(upstream.work, "add", "a.txt")
     git(upstream.work, "commit", "-q", "-m", "before the rules")
-    (upstream.work / ".gitattributes").write_text("* text=auto\n")
+    (upstream.work / ".gitattributes").write_text("*.txt text\n")
     git(upstream.work, "add", ".gitattributes")
     git(upstream.work, "commit", "-q", "-m", "rules")
     directory, _ = student.click(upstream.publish())
