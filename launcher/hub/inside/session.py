@@ -162,6 +162,8 @@ class _Session:
             # Over TCP, anybody on the machine could read what a kernel publishes.
             "KernelManager": {"transport": "ipc"},
         }
+        if not self.full:  # our server has no language servers; looking for them runs npm in the person's home
+            configuration["LanguageServerManager"] = {"autodetect": False}
         shell = shutil.which("bash", path=self.variables["PATH"])
         if shell is not None:  # a login shell would set PATH anew, without the environment
             configuration["ServerApp"]["terminado_settings"] = {"shell_command": [shell]}

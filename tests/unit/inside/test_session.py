@@ -21,11 +21,13 @@ Start = Callable[..., Session]
 
 @pytest.fixture(scope="module")
 def server_environment() -> Path:
-    default = Path(__file__).parents[3] / ".cache" / "server-environment"
-    path = Path(os.environ.get("LAUNCHER_TEST_SERVER_ENVIRONMENT", default))
-    if not (path / "bin" / "python").exists():
-        pytest.skip("no server environment: scripts/setup-tests makes one, or set LAUNCHER_TEST_SERVER_ENVIRONMENT")
-    return path
+    root = Path(__file__).parents[3]
+    places = [root / ".tools" / "server-environment", root / ".cache" / "server-environment"]
+    places.insert(0, Path(os.environ.get("LAUNCHER_TEST_SERVER_ENVIRONMENT", places[0])))
+    found = [place for place in places if (place / "bin" / "python").exists()]
+    if not found:
+        pytest.skip("no server environment: scripts/setup makes one, or set LAUNCHER_TEST_SERVER_ENVIRONMENT")
+    return found[0]
 
 
 @pytest.fixture
@@ -202,6 +204,7 @@ def test_a_regular_session_without_repository_or_environment_works(start: Start,
     session.ears.until("ready")
     assert "own.txt" in [entry["name"] for entry in session.call("api/contents/")["content"]]
     assert json.loads(session.execute(REPORT))["prefix"] == str(home / ".local/share/launcher/layers/server")
+    assert not (home / ".npm").exists()
 
 
 def test_terminals_have_the_environments_programs(start: Start, upstream: Upstream, home: Path) -> None:
