@@ -12,7 +12,7 @@ import launcher
 PACKAGE = Path(launcher.__file__).parent
 SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints"}
 """Modules of the package's root that any part may use. `config` knows `policy.trust`, which checks its patterns."""
-ROOT = {"app", "check", "cli", "__main__", "runtimes", "server_environment", "up", "__init__"}
+ROOT = {"app", "check", "cli", "__main__", "runtimes", "server_environment", "supervise", "up", "__init__"}
 """Where everything is wired together: these may import anything, and nothing below may import them."""
 MAY_IMPORT = {
     "store": set(),
