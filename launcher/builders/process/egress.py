@@ -112,16 +112,20 @@ def make_plugin(policy: EgressPolicy, resolve: _Resolver | None = None) -> type[
     return EgressPlugin
 
 
-def serve(listener: socket.socket, policy: EgressPolicy, resolve: _Resolver | None = None) -> None:
-    """Accept connections until the listener is closed; one thread each, at most MAX_CONNECTIONS at a time."""
+def make_flags(policy: EgressPolicy, data: Path, resolve: _Resolver | None = None) -> argparse.Namespace:
+    """proxy.py's settings. ``data`` is a directory of ours: its own default is the home, which may not be writable."""
     from proxy.common.flag import FlagParser
+
+    arguments = ["--threaded", "--log-level", "ERROR", "--timeout", "120", "--data-dir", str(data)]
+    flags: argparse.Namespace = FlagParser.initialize(arguments, plugins=[make_plugin(policy, resolve)])
+    return flags
+
+
+def serve(listener: socket.socket, flags: argparse.Namespace) -> None:
+    """Accept connections until the listener is closed; one thread each, at most MAX_CONNECTIONS at a time."""
     from proxy.http.connection import HttpClientConnection
     from proxy.http.handler import HttpProtocolHandler
 
-    plugins = [make_plugin(policy, resolve)]
-    flags: argparse.Namespace = FlagParser.initialize(
-        ["--threaded", "--log-level", "ERROR", "--timeout", "120"], plugins=plugins
-    )
     slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def handle(connection: socket.socket) -> None:
@@ -143,10 +147,11 @@ def main() -> None:
     """The child process: policy on the first line of stdin, socket in the working directory, ends with stdin."""
     policy = EgressPolicy.from_json(sys.stdin.readline())
     logging.disable(logging.CRITICAL)  # proxy.py logs every refused host; builds would fill our log
+    flags = make_flags(policy, Path.cwd() / "proxy")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(SOCKET_NAME)  # relative: a socket's path is limited to 108 bytes, a working directory's is not
     listener.listen(64)
-    threading.Thread(target=serve, args=(listener, policy), daemon=True).start()
+    threading.Thread(target=serve, args=(listener, flags), daemon=True).start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.read()
@@ -167,7 +172,12 @@ async def running(policy: EgressPolicy, directory: Path, environment: Mapping[st
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         cwd=directory,
-        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **(environment or {})},
+        env={
+            "PATH": os.defpath,
+            "HOME": str(directory),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            **(environment or {}),
+        },
         start_new_session=True,
     )
     if process.stdin is None or process.stdout is None:

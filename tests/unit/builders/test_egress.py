@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.builders.process.egress import EgressMode, EgressPolicy, EgressRefused, running, serve
+from launcher.builders.process.egress import EgressMode, EgressPolicy, EgressRefused, make_flags, running, serve
 
 PUBLIC = "93.184.215.14"
 _guarding = threading.Event()
@@ -99,7 +99,7 @@ def proxy(directory: Path, policy: EgressPolicy, resolve=None) -> Iterator[Path]
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
         listener.listen()
-        thread = threading.Thread(target=serve, args=(listener, policy, resolve), daemon=True)
+        thread = threading.Thread(target=serve, args=(listener, make_flags(policy, directory, resolve)), daemon=True)
         thread.start()
         yield path
         listener.shutdown(socket.SHUT_RDWR)
