@@ -14,7 +14,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
-_PAUSES = (0.1, 0.5, 2.0, 5.0)  # seconds before the next start, longer when it keeps dying young
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)  # seconds before the next start, longer when it keeps dying young
 _YOUNG_SECONDS = 60
 
 

@@ -57,7 +57,8 @@ class SessionVoice:
         elif isinstance(message.get("error"), dict):
             text = str(message["error"].get("message", ""))[:500]
             kind = ContentFailed if message["error"].get("code") == ContentFailed.code else SessionStartFailed
-            self._end(kind(text or "The session could not be prepared.", hint="Open the launch link again."))
+            hint = str(message["error"].get("hint", ""))[:500] or "Open the launch link again."
+            self._end(kind(text or "The session could not be prepared.", hint=hint))
         elif isinstance(message.get("progress"), str):
             self._on_progress(message["progress"][:500])
 

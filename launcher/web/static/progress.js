@@ -13,6 +13,8 @@ const maxLogLines = 5000;
 let token = config.buildToken;
 let lastId = "";
 let attempts = 0;
+let silence;
+const silentMilliseconds = 60000;
 
 function showStep(current, failed = false) {
   steps.forEach((step, index) => {
@@ -78,14 +80,22 @@ function open() {
   if (lastId) url.searchParams.set("last_event_id", lastId);
   else byId("log").textContent = "";
   const source = new EventSource(url);
+  // A proxy may keep the connection of a service that died; silence is then all there is to notice.
+  const watch = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => { source.close(); reconnect(); }, silentMilliseconds);
+  };
+  watch();
   source.onmessage = (message) => {
+    watch();
     attempts = 0;
     if (message.lastEventId) lastId = message.lastEventId;
     const data = JSON.parse(message.data);
-    if (data.phase === "ready" || data.phase === "failed") source.close();
+    if (data.phase === "ready" || data.phase === "failed") { source.close(); clearTimeout(silence); }
     onEvent(data);
   };
   source.onerror = () => {
+    clearTimeout(silence);
     source.close(); // we reconnect ourselves: the token in the address may need renewing
     attempts += 1;
     byId("status").textContent = "The connection was lost. Connecting again…";
