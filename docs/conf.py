@@ -16,7 +16,7 @@ copyright = "the launcher contributors"  # noqa: A001 - Sphinx wants this name
 version = release = launcher.__version__
 
 extensions = ["myst_parser"]
-myst_enable_extensions = ["colon_fence", "deflist"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "reference/generated"]
