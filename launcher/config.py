@@ -88,7 +88,7 @@ class Settings:
         except (ValueError, TypeError, AttributeError) as error:
             raise ConfigurationInvalid(
                 f"{SETTINGS_VARIABLE} does not hold the launcher's settings.",
-                hint="Let `launcher.enable(c)` start the service, or write them with `launcher settings`.",
+                hint="Let `launcher.enable(c)` in jupyterhub_config.py start the service.",
             ) from error
 
 
@@ -137,8 +137,8 @@ class Launcher(Configurable):
     )
     allow_hosts = List(
         Unicode(),
-        help="`host:port` pairs that may be reached by http and at private addresses, by launcher and builds. Everything "
-        "else private, local or not https is refused.",
+        help="`host:port` pairs that launcher and builds may reach by http and at private addresses. Everything else "
+        "private, local or not https is refused.",
     ).tag(config=True)
     local_directories = List(
         Unicode(), help="Absolute directories of this machine that may be launched as repositories (provider `local`)."

@@ -133,10 +133,6 @@ def test_no_two_packages_import_each_other_in_a_circle():
     assert below.keys() - done == set()
 
 
-@pytest.mark.xfail(
-    reason="builders.process.store takes remove_tree from workspace, which knows the egress proxy and all sources",
-    strict=True,
-)
 def test_loading_the_feature_flag_loads_no_part_that_only_the_service_needs():
     program = "import launcher.hub.preset, launcher.hub.process, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

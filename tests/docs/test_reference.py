@@ -103,7 +103,6 @@ def test_a_page_mentions_only_commands_and_options_that_exist(path):
         assert name in commands()
 
 
-@pytest.mark.xfail(reason="a hint in launcher/config.py names `launcher settings`, which is not there", strict=True)
 def test_the_hints_of_the_code_name_only_commands_that_exist():
     for name in re.findall(r"`launcher ([a-z][a-z-]*)", sources_text()):
         assert name in commands()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.builders.process.limits import disk_usage
-from launcher.builders.process.workspace import remove_tree
+from launcher.builders.process.removal import remove_tree
 from launcher.models import BuiltEnvironment, SessionMode
 
 _REFERENCE = re.compile(r"[0-9a-f]{64}")

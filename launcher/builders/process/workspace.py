@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from uv import find_uv_bin
 from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.egress import SOCKET_DIRECTORY, SOCKET_NAME
 from launcher.builders.process.interpreters import Interpreter
+from launcher.builders.process.removal import remove_tree
 from launcher.builders.process.sandbox import ENVIRONMENT, HOME, REPOSITORY, Overlay, Sandbox
 from launcher.models import BuildId
 
@@ -228,25 +227,3 @@ def remove_build(config: ProcessBuilderConfig, build_id: BuildId) -> None:
     """Delete the private and the staging directory of a build."""
     remove_tree(config.work / build_id)
     remove_tree(config.cache / _STAGING / build_id)
-
-
-def remove_tree(path: Path) -> None:
-    """Delete a directory, also when foreign code closed parts of it to its owner. Nothing there is fine."""
-    if not path.is_symlink() and not path.exists():
-        return
-    # Renamed first, so that nobody takes a half deleted directory for a whole one.
-    doomed = Path(tempfile.mkdtemp(prefix=".removing-", dir=path.parent))
-    with suppress(FileNotFoundError):
-        path.rename(doomed / "it")
-    _open_up(doomed)
-    shutil.rmtree(doomed)
-
-
-def _open_up(path: Path) -> None:
-    """Give the owner back what foreign code took: directories must be searchable and writable to be deleted."""
-    for directory, names, _ in os.walk(path):
-        for name in names:
-            child = os.path.join(directory, name)  # noqa: PTH118 - os.walk speaks strings
-            mode = os.lstat(child).st_mode
-            if stat.S_ISDIR(mode) and ~mode & stat.S_IRWXU:
-                os.chmod(child, stat.S_IRWXU)  # noqa: PTH101

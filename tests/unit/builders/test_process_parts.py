@@ -12,9 +12,9 @@ from launcher.builders.process import harvest
 from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.interpreters import Interpreter, choose, own
 from launcher.builders.process.limits import BuildLimits, disk_usage, readable, usage_below
+from launcher.builders.process.removal import remove_tree
 from launcher.builders.process.sandbox import Sandbox
 from launcher.builders.process.store import EnvironmentStore
-from launcher.builders.process.workspace import remove_tree
 from launcher.errors import ConfigurationInvalid, PythonUnavailable
 
 

@@ -244,7 +244,7 @@ def test_whatever_both_sides_do_no_content_of_either_is_lost(
     base: dict[str, str],
     mine: dict[str, str],
     theirs: dict[str, str],
-    track: bool,  # noqa: FBT001 - hypothesis fills it
+    track: bool,
 ) -> None:
     base, mine, theirs = _possible(base), _possible(mine), _possible(theirs)
     root = tmp_path_factory.mktemp("any")
