@@ -19,8 +19,9 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from jupyterhub.utils import random_port
 from traitlets import Unicode
 
-from launcher.errors import LauncherError
+from launcher.errors import LauncherError, SessionStartFailed
 from launcher.hub.homes import directory_name, make_home, project_home
+from launcher.hub.probe import require_login
 from launcher.hub.session import DESCRIPTION_NAME, SOCKET_NAME, describe_session, first_command, session_sandbox
 from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
 from launcher.hub.waiting import SessionVoice
@@ -42,8 +43,12 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
     pid: Any
     get_args: Any
     get_env: Any
+    log: Any
+    _log_name: Any
+    server: Any
     user_env: Any
     make_preexec_fn: Any
+    start_timeout: Any
     _progress: asyncio.Queue[str] | None = None
 
     async def start(self) -> tuple[str, int]:
@@ -56,6 +61,12 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
             return await self._start_sandboxed(plan)
         except LauncherError as error:
             raise as_http_error(error) from error
+        except OSError as error:  # its words are paths of this machine: they are for the log
+            self.log.exception("The session of %s could not be prepared", self._log_name)
+            problem = SessionStartFailed(
+                "The session could not be prepared on this machine.", hint="Tell the people who run this hub."
+            )
+            raise as_http_error(problem) from error
 
     async def _start_sandboxed(self, plan: LaunchPlan | None) -> tuple[str, int]:
         self.port = self.port or random_port()
@@ -72,8 +83,14 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
             os.chmod(run / SOCKET_NAME, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
             self.proc = self._popen(sandbox.argv(first_command(self.launch_settings, plan)), plan)
             self.pid = self.proc.pid
-            await voice.ready(self._exit_of(self.proc.pid), seconds=self.launch_settings.session_start_timeout_seconds)
-        return self.ip or "127.0.0.1", self.port
+            await voice.ready(self._exit_of(self.proc.pid), seconds=self._patience())
+        address = self.ip or "127.0.0.1"
+        await require_login(address, self.port, base_url=self.server.base_url, hub_base_url=self.hub.base_url)
+        return address, self.port
+
+    def _patience(self) -> float:
+        """How long the server may take to answer: shorter than the Hub's own limit, which ends without a word."""
+        return float(min(self.launch_settings.session_start_timeout_seconds, max(self.start_timeout - 5, 5)))
 
     def _popen(self, argv: list[str], plan: LaunchPlan | None) -> subprocess.Popen[bytes]:
         """The process. Secrets travel in its environment, never in its arguments, which everybody can read."""
@@ -123,7 +140,9 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
 
     def _home(self, plan: LaunchPlan | None) -> Path:
         settings = self.launch_settings
-        if plan is not None and plan.home is HomeKind.PROJECT and plan.project is not None:
+        if plan is not None and plan.home is HomeKind.PROJECT:
+            if not plan.project:  # never the person's own home instead
+                raise SessionStartFailed("The launcher did not say which project home the session gets.")
             return project_home(settings.state / "projects", self.user.name, plan.project, self._owner())
         if settings.homes_directory:
             return make_home(Path(settings.homes_directory) / directory_name(self.user.name), self._owner())

@@ -11,6 +11,7 @@ from typing import Any, Self
 from launcher.errors import ContentFailed, SessionStartFailed
 
 _LINE_LIMIT = 64 * 1024
+_MOST_LINES = 1000  # of one start: a session's code can write here too
 
 
 class SessionVoice:
@@ -22,6 +23,7 @@ class SessionVoice:
     def __init__(self, socket_path: Path, on_progress: Callable[[str], None]) -> None:
         self._path = socket_path
         self._on_progress = on_progress
+        self._lines = 0
         self._answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._server: asyncio.Server | None = None
 
@@ -38,7 +40,8 @@ class SessionVoice:
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while line := await reader.readline():
+            while self._lines < _MOST_LINES and (line := await reader.readline()):
+                self._lines += 1
                 self._hear(line)
         except ValueError:  # a line over the limit: whoever wrote it is not our session script
             self._end(SessionStartFailed("The session said something that the hub does not understand."))
@@ -55,12 +58,12 @@ class SessionVoice:
         if message.get("ready") is True:
             self._end(None)
         elif isinstance(message.get("error"), dict):
-            text = str(message["error"].get("message", ""))[:500]
+            text = _plain(message["error"].get("message", ""))
             kind = ContentFailed if message["error"].get("code") == ContentFailed.code else SessionStartFailed
-            hint = str(message["error"].get("hint", ""))[:500] or "Open the launch link again."
+            hint = _plain(message["error"].get("hint", "")) or "Open the launch link again."
             self._end(kind(text or "The session could not be prepared.", hint=hint))
         elif isinstance(message.get("progress"), str):
-            self._on_progress(message["progress"][:500])
+            self._on_progress(_plain(message["progress"]))
 
     def _end(self, error: Exception | None) -> None:
         if self._answer.done():
@@ -85,3 +88,8 @@ class SessionVoice:
             raise SessionStartFailed(
                 f"The session's server did not answer within {seconds:.0f} seconds.", hint="Open the launch link again."
             )
+
+
+def _plain(text: object) -> str:
+    """Words of a session as one short line: they go into logs and to people."""
+    return "".join(character if character.isprintable() else " " for character in str(text)[:500]).strip()
