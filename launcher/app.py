@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -173,7 +174,7 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
 
         async def hub_answers() -> dict[str, object]:
             response = await AsyncHTTPClient().fetch(f"{address.hub_api_url}/", raise_error=False)
-            return {"service": "JupyterHub API", "ok": response.code == 200}  # noqa: PLR2004
+            return {"service": "JupyterHub API", "ok": response.code == HTTPStatus.OK}
 
         redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": store, "signer": signer})
         web = WebParts(

@@ -60,7 +60,7 @@ class LauncherError(Exception):
     ``message`` says what happened, ``hint`` what to do next. ``code`` and ``http_status`` belong to the class.
     """
 
-    code: ClassVar[str] = "launcher_error"
+    code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
 
     def __init__(self, message: str, *, hint: str = "", retry_after: int | None = None) -> None:

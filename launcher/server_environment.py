@@ -6,6 +6,7 @@ It is ours: JupyterLab, Notebook 7, nbgitpuller and the single-user server of th
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ REQUIREMENTS = ("jupyterlab>=4.4", "notebook>=7.4", "nbgitpuller>=1.3", "ipykern
 # jsonschema asks for it under its "format" extra, no Jupyter schema uses it, and importing it takes longer than the
 # rest of a server's start together (jupyter_server issue 1559).
 LEFT_OUT = ("rfc3987-syntax",)
+# A new home is not the moment to be asked about newsletters, and updates are the operator's business.
+LAB_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"}}
 
 
 def requirements() -> tuple[str, ...]:
@@ -34,7 +37,7 @@ def is_current(directory: Path) -> bool:
 
 
 def _stamp() -> str:
-    return "\n".join((sys.version, *requirements(), *LEFT_OUT)) + "\n"
+    return "\n".join((sys.version, *requirements(), *LEFT_OUT, json.dumps(LAB_SETTINGS))) + "\n"
 
 
 def make_server_environment(directory: Path) -> None:
@@ -58,4 +61,7 @@ def make_server_environment(directory: Path) -> None:
                 "The server environment could not be made; what uv said is above.",
                 hint="Check that this machine reaches a Python package index, then start again.",
             )
+    settings = directory / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(json.dumps(LAB_SETTINGS))
     (directory / STAMP).write_text(_stamp())

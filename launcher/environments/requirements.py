@@ -48,7 +48,7 @@ def follow_requirements(path: str, reach: Reach) -> None:
     while waiting:
         current = waiting.pop()
         reach.add_file(current)
-        for number, line in _lines(reach.repository.text(current, limit=TEXT_LIMIT_BYTES)):
+        for number, line in logical_lines(reach.repository.text(current, limit=TEXT_LIMIT_BYTES)):
             where = f"Line {number} of {shown(current)}"
             for included in _read_line(line, current, where, reach):
                 if included not in seen:
@@ -61,7 +61,7 @@ def follow_requirements(path: str, reach: Reach) -> None:
             )
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Logical lines with the number of their first physical line: continued lines joined, comments gone."""
     parts: list[str] = []
     start = 1
@@ -81,7 +81,7 @@ def _read_line(line: str, current: str, where: str, reach: Reach) -> Iterator[st
     if not line.startswith("-"):
         add_requirement(line, where, reach)
         return
-    for name, value in _options(line, where):
+    for name, value in options_of(line, where):
         if name in _INCLUDES:
             yield from _included(value, current, where, reach)
         elif name in _EDITABLE:
@@ -97,7 +97,7 @@ def _read_line(line: str, current: str, where: str, reach: Reach) -> Iterator[st
 _FORMAT_HINT = "A requirements file holds one requirement or option on each line, as pip reads them."
 
 
-def _options(line: str, where: str) -> Iterator[tuple[str, str]]:
+def options_of(line: str, where: str) -> Iterator[tuple[str, str]]:
     """Options and their values, whether written ``-r x``, ``-rx``, ``-r=x``, ``--requirement x`` or with ``=``."""
     try:
         words = shlex.split(line)

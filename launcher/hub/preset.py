@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
@@ -17,6 +19,12 @@ from launcher.hub.redirect import redirect_hook
 from launcher.hub.spawner import launch_spawner, resolve_spawner_class
 from launcher.tickets import new_secret
 
+_PASSED_ON = re.compile(
+    "PATH|HOME|LANG|LC_ALL|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR|GIT_SSL_CAINFO|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_CERT"
+    "|UV_DEFAULT_INDEX|UV_INDEX_URL|UV_EXTRA_INDEX_URL|UV_FIND_LINKS|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL"
+    "|LAUNCHER_CRASH_AT|LAUNCHER_CRASH_MARKS"
+)
+"""The variables of the hub's environment that the service gets; everything else, secrets among it, stays behind."""
 OAUTH_SCOPES = ("servers!user", "read:users!user", "access:servers!user")
 """What the launcher may do with a visitor's login: their own servers, their own name and groups. Nothing else."""
 
@@ -48,8 +56,14 @@ def _completed(c: Config, settings: Settings) -> Settings:
         settings,
         port=settings.port or _free_port(),
         ticket_secret=settings.ticket_secret or new_secret(),
-        public_url=public_url.rstrip("/"),
+        public_url=_origin(public_url),
     )
+
+
+def _origin(url: str) -> str:
+    """``scheme://host`` of an address; JupyterHub's own ``public_url`` may go on with its base_url."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def _value(section: Config, name: str, default: Any) -> Any:
@@ -67,10 +81,7 @@ def _free_port() -> int:
 def _add_service(c: Config, settings: Settings) -> None:
     """Put our service into the hub's list, in place of an older entry of ours."""
     environment = {SETTINGS_VARIABLE: settings.to_json(), "PYTHONUNBUFFERED": "1"}
-    inherited = ("PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "TMPDIR")
-    indexes = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
-    crash = tuple(name for name in os.environ if name.startswith("LAUNCHER_CRASH"))
-    environment |= {name: os.environ[name] for name in (*inherited, *indexes, *crash) if name in os.environ}
+    environment |= {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
     service = {
         "name": settings.service_name,
         "url": f"http://127.0.0.1:{settings.port}",

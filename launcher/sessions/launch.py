@@ -235,7 +235,7 @@ class Launch:
             message = str(event.get("message", "")).strip()
             if event.get("failed"):
                 raise SessionStartFailed(
-                    message.removeprefix("Spawn failed: ") or "JupyterHub could not start the session.",
+                    message.removeprefix("Spawn failed:").strip() or "JupyterHub could not start the session.",
                     hint="Open the launch link again; if it happens again, tell the people who run this hub.",
                 )
             if message:
@@ -284,5 +284,5 @@ def failure(error: BaseException, error_id: str) -> LaunchEvent:
         return LaunchEvent("failed", error.message + "\n", data)
     log.error("launch.failed", error_id=error_id, exc_info=error)
     hint = f"Tell the people who run this hub, with the number {error_id}."
-    data = {"code": "internal_error", "hint": hint, "status_code": 500}
+    data = {"code": LauncherError.code, "hint": hint, "status_code": LauncherError.http_status}
     return LaunchEvent("failed", "Something went wrong inside the launcher.\n", data)

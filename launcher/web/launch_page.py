@@ -165,7 +165,7 @@ class LaunchPageHandler(PageHandler):
             "failed.html",
             title=self.title(click.spec),
             message=event.message.strip(),
-            code=event.data.get("code", "launcher_error"),
+            code=event.data.get("code", "internal_error"),
             hint=event.data.get("hint", ""),
             again=self.request.path + click.query(),
         )

@@ -145,3 +145,14 @@ def test_the_regular_hub_is_still_there(up):
     assert up.api("POST", f"/users/{up.user}/server").status_code in {201, 202}
     eventually(lambda: session.get("api/status").status_code == 200, what="the regular session")
     assert session.read("diary.txt") == "today\n"
+
+
+def test_requirements_as_pip_reads_them(up, repository, git_server):
+    project = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    project += '[project]\nname = "faraway"\nversion = "1"\n'
+    name = f"faraway-{repository.path.name[-4:]}"
+    make_repository(git_server.directory / name, {"pyproject.toml": project, "faraway.py": "answer = 42\n"})
+    requirements = f"-rmore.txt\n-e git+{git_server.url(name)}@main#egg=faraway\n"
+    repo = repository({"requirements.txt": requirements, "more.txt": "humanize \\\n  >=4\n", "c.txt": "humanize<99\n"})
+    session, _ = up.launch(repo.spec)
+    assert session.run("import faraway, humanize; print(faraway.answer)") == "42\n"

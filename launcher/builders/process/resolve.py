@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from launcher.builders.process import convert
 from launcher.builders.process.lock import Lock, promised_hashes
+from launcher.builders.process.requirements import for_uv
 from launcher.builders.process.runner import Outcome
 from launcher.builders.process.sandbox import REPOSITORY
 from launcher.builders.process.steps import Steps
@@ -55,7 +56,7 @@ class Resolver:
         if kind is RecipeKind.DEPENDENCY_GROUP:
             return self._groups(main), {}
         if kind is RecipeKind.REQUIREMENTS:
-            return [main], await asyncio.to_thread(self._promised)
+            return [main], await asyncio.to_thread(self._requirements)
         if kind in {RecipeKind.PYPROJECT, RecipeKind.SETUP_PY}:
             return [main, *self._groups(main)], {}
         if kind is RecipeKind.UV_LOCK:
@@ -69,14 +70,16 @@ class Resolver:
         names = filter(None, self._recipe.options.get("groups", "").split(","))
         return [argument for name in names for argument in ("--group", f"{main}:{name}")]
 
-    def _promised(self) -> dict[str, tuple[str, ...]]:
-        """Hashes that the requirements files name: uv resolves without them, the installation must heed them."""
+    def _requirements(self) -> dict[str, tuple[str, ...]]:
+        """Write requirements files the way uv reads them; returns the hashes they name, which uv resolves without."""
         promised: dict[str, tuple[str, ...]] = {}
         for path in self._recipe.files:
             if PurePosixPath(path).suffix in {".txt", ".in"} or path == self._recipe.main:
                 with contextlib.suppress(OSError):  # uv says so itself when it misses a file
-                    found = promised_hashes(self._workspace.read(path, below="repository"))
+                    text = self._workspace.read(path, below="repository")
+                    found = promised_hashes(text)
                     promised |= {name: (*promised.get(name, ()), *hashes) for name, hashes in found.items()}
+                    self._workspace.rewrite(path, for_uv(text))
         return promised
 
     def _converted(self, kind: RecipeKind, main: str) -> str:

@@ -134,6 +134,10 @@ class Workspace:
             file.write(text)
         return f"{EXCHANGE}/{name}"
 
+    def rewrite(self, name: str, text: str) -> None:
+        """Replace a file of the checked-out repository; before any foreign code has run."""
+        (self.directory("repository") / name).write_text(text, encoding="utf-8")
+
     def remove(self) -> None:
         """Delete everything of this build."""
         remove_build(self.config, self.build_id)

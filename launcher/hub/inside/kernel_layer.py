@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def write_kernelspecs(python: Path, environment: Path | None, into: Path) -> Non
         if directory.name != "python3" and command and _is_python_of(environment, command[0]):
             specification["argv"] = [str(python), *command[1:]]
             _write_kernelspec(kernels / directory.name, specification)
-        _link_resources(directory, kernels / directory.name)
+        _copy_resources(directory, kernels / directory.name)
 
 
 def _base_of(environment: Path) -> _Base:
@@ -185,13 +186,13 @@ def _write_kernelspec(directory: Path, specification: dict[str, Any]) -> None:
     (directory / "kernel.json").write_text(json.dumps(specification, indent=1))
 
 
-def _link_resources(source: Path, target: Path) -> None:
-    """Logos and scripts of a kernelspec, next to its new description."""
+def _copy_resources(source: Path, target: Path) -> None:
+    """Logos and scripts of a kernelspec, next to its new description; Jupyter serves no links that lead elsewhere."""
     if not target.is_dir():
         return
     for path in source.iterdir():
-        if path.name != "kernel.json" and not os.path.lexists(target / path.name):
-            (target / path.name).symlink_to(path)
+        if path.is_file() and path.name != "kernel.json" and not os.path.lexists(target / path.name):
+            shutil.copyfile(path, target / path.name)
 
 
 def _write(path: Path, text: str, *, executable: bool = False) -> None:
