@@ -5,6 +5,7 @@ It is ours: JupyterLab, Notebook 7, nbgitpuller and the single-user server of th
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -43,8 +44,14 @@ def _stamp() -> str:
 def make_server_environment(directory: Path) -> None:
     """Make the environment, or leave it when it is current. Raises ConfigurationInvalid when it cannot be made."""
     directory = directory.expanduser().absolute()
-    if is_current(directory):
-        return
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_name(f".{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two starts at once: the second one waits and finds it made
+        if not is_current(directory):
+            _make(directory)
+
+
+def _make(directory: Path) -> None:
     uv = find_uv_bin()
     python = str(directory / "bin" / "python")
     steps = (
@@ -52,7 +59,6 @@ def make_server_environment(directory: Path) -> None:
         [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *requirements()],
         [uv, "pip", "uninstall", "--quiet", "--python", python, *LEFT_OUT],
     )
-    directory.parent.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for step in steps:
         done = subprocess.run(step, check=False, env=environment, stdin=subprocess.DEVNULL)
