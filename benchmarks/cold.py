@@ -42,7 +42,7 @@ def unseen_repository(stage: Stage, repeats: int) -> Measurement:
     interleave(result, contestants, repeats)
     result.notes += [
         "The launcher's hub runs and its server environment is prebuilt, as in an operator's installation.",
-        "The first two by hand install JupyterLab too; the last uses the launcher's prebuilt server: the floor for tools.",
+        "The first two by hand install JupyterLab too; the last uses the prebuilt server: the floor for tools.",
         "repo2docker is not here: it needs a container engine and a base image from a registry.",
     ]
     return result

@@ -6,6 +6,7 @@ import json
 import re
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,11 @@ class Hub:
         """A person's running servers, with the spawner's state."""
         return dict(self.api("GET", f"/users/{name}").json()["servers"])
 
+    def _stop(self, name: str, server: dict[str, Any]) -> None:
+        if not server["pending"]:
+            end = f"servers/{server['name']}" if server["name"] else "server"
+            self.api("DELETE", f"/users/{name}/{end}")
+
     def stop_everything(self) -> None:
         """Stop every session of everybody and wait until the hub knows of none."""
         deadline = time.monotonic() + 180
@@ -135,11 +141,9 @@ class Hub:
             busy = [(user["name"], server) for user in users for server in user["servers"].values()]
             if not busy:
                 return
-            for name, server in busy:
-                if not server["pending"]:
-                    end = f"servers/{server['name']}" if server["name"] else "server"
-                    self.api("DELETE", f"/users/{name}/{end}")
-            time.sleep(0.1)
+            with ThreadPoolExecutor(10) as pool:
+                list(pool.map(self._stop, *zip(*busy, strict=True)))
+            time.sleep(0.05)
         raise TimeoutError("sessions did not stop")
 
 

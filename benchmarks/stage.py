@@ -50,6 +50,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._people: dict[tuple[str, int], Person] = {}
 
     def __enter__(self) -> Self:
         self.directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
@@ -109,9 +110,9 @@ class Stage:
         self._stack.callback(hub.stop_everything)
         return hub
 
-    @cached_property
-    def people(self) -> dict[str, list[Person]]:
-        """Twenty people of each hub, logged in."""
-        names = [f"person-{number:02}" for number in range(20)]
-        hubs = {"launcher": self.launcher, "stock JupyterHub": self.stock}
-        return {who: [hub.person(name) for name in names] for who, hub in hubs.items()}
+    def person(self, hub: Hub, number: int) -> Person:
+        """A person of a hub, logged in; the same one for the same number."""
+        known = self._people.get((hub.url, number))
+        if known is None:
+            known = self._people[hub.url, number] = hub.person(f"person-{number:02}")
+        return known

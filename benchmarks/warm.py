@@ -14,33 +14,33 @@ from benchmarks.tables import Measurement
 from tests.support.git_server import commit
 
 LAUNCHER, STOCK = "launcher", "stock JupyterHub"
-_AT_ONCE = 20
+_AT_ONCE_AT_FIRST = 5
+_TURNS = 3  # people take turns: one person may only launch so often in a minute
 
 
 class Clicks:
-    """One repository on both hubs, and twenty people who have been there before; every session is stopped."""
+    """One repository on both hubs, and people who have been there before; no session runs."""
 
     def __init__(self, stage: Stage, name: str) -> None:
         self.stage = stage
         self.path, self.spec = stage.repository(name, {"index.ipynb": NOTEBOOK % 0, "README.md": "A course.\n"})
         self.url = stage.git.url(name)
 
-    def prepare(self, people: int) -> None:
+    def prepare(self, people: int, *, stop: bool = True) -> None:
         """Let people click once, so that logins, homes and the environment are there."""
-        for person in range(people):
-            for contestant in (LAUNCHER, STOCK):
-                self.click(contestant, person)
-            if person % 5 == 4:  # noqa: PLR2004 - a few sessions at a time fit any machine
+        for contestant in (LAUNCHER, STOCK):
+            with ThreadPoolExecutor(_AT_ONCE_AT_FIRST) as pool:
+                list(pool.map(lambda person, who=contestant: self.click(who, person), range(people)))
+            if stop:
                 self.stop()
-        self.stop()
 
     def hub(self, contestant: str) -> Hub:
         """The hub of a contestant."""
         return self.stage.launcher if contestant == LAUNCHER else self.stage.stock
 
     def person(self, contestant: str, number: int) -> Person:
-        """One of the twenty."""
-        return self.stage.people[contestant][number % _AT_ONCE]
+        """One of those who may click."""
+        return self.stage.person(self.hub(contestant), number)
 
     def click(self, contestant: str, number: int, *, kernel: bool = False) -> dict[str, float]:
         """One click; seconds until each thing was there."""
@@ -72,13 +72,13 @@ def notebook_commit(stage: Stage, repeats: int) -> Measurement:
     """B2: upstream changes a notebook, a person who was there before clicks."""
     result = Measurement("B2", "notebook-only commit: click until a kernel answers 1+1")
     clicks = Clicks(stage, "b2")
-    clicks.prepare(1)
+    clicks.prepare(_TURNS)
     builds = _builds(stage)
 
     def contestant(name: str, offset: int) -> Contestant:
         def sample(turn: int) -> dict[str, float]:
             commit(clicks.path, {"index.ipynb": NOTEBOOK % (2 * turn + offset)}, f"Round {turn} {name}")
-            return clicks.click(name, 0, kernel=True)
+            return clicks.click(name, turn % _TURNS, kernel=True)
 
         return sample
 
@@ -94,34 +94,34 @@ def _builds(stage: Stage) -> int:
     return len(answer.json()["builds"])
 
 
-def stopped_session(stage: Stage, repeats: int, bursts: int) -> Measurement:
-    """B3: the environment is known and the session stopped; one person, then twenty people in the same moment."""
+def stopped_session(stage: Stage, repeats: int, bursts: int, people: int) -> Measurement:
+    """B3: the environment is known and the session stopped; one person, then many in the same moment."""
     result = Measurement("B3", "warm click on a stopped session: until it answers HTTP 200")
     clicks = Clicks(stage, "b3")
-    say("  B3 lets twenty people visit once")
-    clicks.prepare(_AT_ONCE)
+    say(f"  B3 lets {people} people visit once")
+    clicks.prepare(people)
 
     def single(name: str) -> Contestant:
-        return lambda turn: clicks.click(name, turn)
+        return lambda turn: clicks.click(name, turn % people)
 
     interleave(result, {name: single(name) for name in (LAUNCHER, STOCK)}, repeats, after=clicks.stop)
-    crowd = {name: _crowd(clicks, name) for name in (LAUNCHER, STOCK)}
+    crowd = {name: _crowd(clicks, name, people) for name in (LAUNCHER, STOCK)}
     interleave(result, crowd, bursts, after=clicks.stop)
-    result.notes.append("20 at once: one sample is one burst; last of 20 is when everybody has a session.")
+    result.notes.append("At once: one sample is one burst of clicks; the last is when everybody has a session.")
     return result
 
 
-def _crowd(clicks: Clicks, name: str) -> Contestant:
+def _crowd(clicks: Clicks, name: str, people: int) -> Contestant:
     def sample(_turn: int) -> dict[str, float]:
-        together = Barrier(_AT_ONCE)
+        together = Barrier(people)
 
         def one(person: int) -> float:
             together.wait()
             return clicks.click(name, person)["files in place"]
 
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            seconds = list(pool.map(one, range(_AT_ONCE)))
-        return {"20 at once, median": statistics.median(seconds), "20 at once, last": max(seconds)}
+        with ThreadPoolExecutor(people) as pool:
+            seconds = list(pool.map(one, range(people)))
+        return {f"{people} at once, median": statistics.median(seconds), f"{people} at once, last": max(seconds)}
 
     return sample
 
@@ -130,14 +130,11 @@ def running_session(stage: Stage, repeats: int) -> Measurement:
     """B4: a click on the link of a session that runs."""
     result = Measurement("B4", "click on a running session: until it answers")
     clicks = Clicks(stage, "b4")
-    clicks.prepare(1)
-    for name in (LAUNCHER, STOCK):
-        for person in range(3):  # taking turns: one person may only launch so often in a minute
-            clicks.click(name, person)
+    clicks.prepare(_TURNS, stop=False)
 
     def contestant(name: str) -> Contestant:
         def sample(turn: int) -> dict[str, float]:
-            values = clicks.click(name, turn % 3)
+            values = clicks.click(name, turn % _TURNS)
             if name == LAUNCHER:  # it opens the session as it is; nbgitpuller pulls again, which is not the same job
                 del values["files in place"]
             return values

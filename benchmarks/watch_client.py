@@ -84,11 +84,9 @@ async def connect(order: dict[str, Any]) -> list[Watcher]:
 def lags(watchers: list[Watcher], start: float, stop: float) -> dict[str, Any]:
     """Seconds from the printing to the arrival of each sampled line that was printed in the window."""
     found: list[float] = []
-    fewest: int | None = None
     for watcher in watchers:
         if not watcher.sampled:
             continue
-        count = 0
         rest = b""
         for arrived, data in watcher.chunks:
             rest += data
@@ -97,12 +95,10 @@ def lags(watchers: list[Watcher], start: float, stop: float) -> dict[str, Any]:
                 end = match.end()
                 if start <= (printed := float(match[1])) <= stop:
                     found.append(arrived - printed)
-                    count += 1
             rest = rest[end:][-200:] if end else rest[-4096:]
-        fewest = count if fewest is None else min(fewest, count)
     return {
         "lags": found,
-        "fewest_lines": fewest,
+        "sampled": sum(watcher.sampled for watcher in watchers),
         "lost": sum(watcher.lost for watcher in watchers),
         "silent": sum(watcher.received == 0 for watcher in watchers),
         "bytes": sum(watcher.received for watcher in watchers),
