@@ -28,6 +28,7 @@ from launcher.config import SETTINGS_VARIABLE, Settings
 from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, StateUnusable, TicketInvalid
 from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
+from launcher.models import LaunchPlan
 from launcher.runtimes import make_builder
 from launcher.sessions.launch import LaunchParts
 from launcher.sessions.service import LaunchService
@@ -35,8 +36,9 @@ from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
 from launcher.supervise import end_with_parent, supervise
-from launcher.tickets import TicketSigner
+from launcher.tickets import SEAL_HEADER, TicketSigner
 from launcher.web.application import make_application
+from launcher.web.base import public_error
 from launcher.web.settings import WebParts, WebSettings
 
 log = structlog.get_logger(__name__)
@@ -82,23 +84,35 @@ class RedeemHandler(RequestHandler):
 
     def post(self) -> None:
         """The plan as JSON. 403 for a ticket that is not good any more, 400 for another body."""
+        self.set_header("Cache-Control", "no-store")
         try:
-            self.finish(self._redeem())
+            token, plan = self._redeem()
         except LauncherError as error:
             self.set_status(error.http_status)
             self.finish({"error": error.to_dict()})
+            return
+        answer = json.dumps(plan.to_json()).encode()
+        self.set_header("Content-Type", "application/json")
+        self.set_header(SEAL_HEADER, self._signer.seal(token, answer))
+        self.finish(answer)
 
-    def _redeem(self) -> dict[str, object]:
+    def write_error(self, status_code: int, **_: object) -> None:
+        """Tornado's hook: another method, or trouble of ours, in the shape of all errors."""
+        error = public_error(status_code, None)
+        self.set_status(error.http_status)
+        self.finish({"error": error.to_dict()})
+
+    def _redeem(self) -> tuple[str, LaunchPlan]:
         try:
             body = json.loads(self.request.body)
             token, user, server = (str(body[name]) for name in ("ticket", "user", "server_name"))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadRequest("A ticket, a user and a server name are needed.") from error
         ticket = self._signer.read(token, user=user, server_name=server)
         plan = self._store.redeem_ticket(ticket.jti)
         if plan is None:
             raise TicketInvalid("This start request was used before.", hint="Open the repository's launch link again.")
-        return plan.to_json()
+        return token, plan
 
 
 def _sources(settings: Settings) -> RepositorySources:

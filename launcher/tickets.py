@@ -6,6 +6,8 @@ plan exactly once. Signature, audience, expiry and user are checked here; "once"
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,8 @@ from launcher.errors import ConfigurationInvalid, TicketInvalid
 
 ALGORITHM = "HS256"
 LIFETIME = timedelta(seconds=300)
+SEAL_HEADER = "X-Launcher-Seal"
+"""Header of the answer to a redeemed ticket: see `TicketSigner.seal`."""
 _AUDIENCE = "launcher:start"
 _ISSUER = "launcher"
 _CLAIMS = ["iss", "aud", "sub", "server", "jti", "iat", "exp"]
@@ -89,3 +93,11 @@ class TicketSigner:
             )
         expires = datetime.fromtimestamp(claims["exp"], UTC)
         return Ticket(str(claims["jti"]), user, server_name, expires)
+
+    def seal(self, token: str, answer: bytes) -> str:
+        """Proof that the answer to this ticket comes from the launcher: a keyed hash of both, in hex.
+
+        A session may take the service's port in the moment in which the service is down. It cannot make plans.
+        """
+        key = hashlib.sha256(b"launcher:plan:" + self._secret.encode()).digest()
+        return hmac.new(key, hashlib.sha256(token.encode()).digest() + answer, hashlib.sha256).hexdigest()

@@ -19,6 +19,7 @@ from launcher.errors import ConfigurationInvalid, LauncherError, TicketInvalid
 from launcher.hub.redeem import redeem
 from launcher.models import LaunchPlan
 from launcher.sessions.names import is_launch_server
+from launcher.tickets import TicketSigner
 
 
 class LaunchSpawnerMixin(HasTraits):
@@ -49,7 +50,10 @@ class LaunchSpawnerMixin(HasTraits):
                         hint=f"Open it from {self._service_path()} or from its launch link.",
                     )
                 return None
-            return await redeem(self._service_url(), str(ticket), user=self.user.name, server_name=self.name)
+            signer = TicketSigner(self.launch_settings.ticket_secret)
+            return await redeem(
+                self._service_url(), str(ticket), user=self.user.name, server_name=self.name, signer=signer
+            )
         except LauncherError as error:
             raise as_http_error(error) from error
 
