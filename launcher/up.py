@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from launcher.check import require_machine
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
-from launcher.hub.embedded import UP_VARIABLE
+from launcher.hub.embedded import HUB_DATABASE, UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
 from launcher.server_environment import is_current, make_server_environment
 from launcher.store import StateLock, Store
@@ -91,7 +91,11 @@ def _prepare_state(directory: Path) -> Path:
     """The state directory, made when new. Raises StateUnusable when we cannot write there."""
     state = directory.expanduser().absolute()
     try:
-        (state / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for private in ("secrets", "logs"):
+            (state / private).mkdir(exist_ok=True, mode=0o700)
+        # Made here, because JupyterHub would let everybody on the machine read it.
+        (state / HUB_DATABASE).touch(mode=0o600)
         probe = state / ".writable"
         probe.write_bytes(b"1")
         probe.unlink()
@@ -208,7 +212,6 @@ def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
 
     command = [sys.executable, "-m", "jupyterhub", "--config", embedded.__file__]
     environment = {**os.environ, UP_VARIABLE: json.dumps(facts), "PYTHONUNBUFFERED": "1"}
-    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         return subprocess.Popen(
             command,

@@ -15,6 +15,7 @@ import launcher
 from launcher.hub.link_login import LinkAuthenticator
 
 UP_VARIABLE = "LAUNCHER_UP"
+HUB_DATABASE = "jupyterhub.sqlite"
 
 
 def configure(c: Config, up: dict[str, object]) -> None:
@@ -24,7 +25,7 @@ def configure(c: Config, up: dict[str, object]) -> None:
     hub.bind_url = up["bind_url"]
     hub.public_url = up["public_url"]
     hub.hub_port = up["hub_port"]
-    hub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
+    hub.db_url = f"sqlite:///{state / HUB_DATABASE}"
     hub.upgrade_db = True
     hub.cookie_secret_file = str(state / "secrets" / "jupyterhub-cookie-secret")
     hub.pid_file = str(state / "jupyterhub.pid")

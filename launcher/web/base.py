@@ -24,6 +24,7 @@ from launcher.errors import (
     NotFound,
     RequestTooLarge,
 )
+from launcher.log import without_credentials
 from launcher.models import Person, Username
 from launcher.web.headers import SECURITY_HEADERS, content_security_policy, host_of_origin
 from launcher.web.tokens import BuildTokens, TokenSubject
@@ -237,5 +238,5 @@ def public_error(status_code: int, error: BaseException | None) -> LauncherError
 
 
 def log_text(text: str, limit: int = 200) -> str:
-    """Foreign text fit for one log line: capped, without control characters."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[:limit])
+    """Foreign text fit for one log line: capped, without credentials of addresses and control characters."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in without_credentials(text)[:limit])

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.web import authenticated
 
-from launcher.errors import BuildTokenInvalid, RecipeError
+from launcher.errors import BuildTokenInvalid, CrossSiteRefused, RecipeError
 from launcher.models import Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.web.base import Visitor
@@ -39,6 +39,12 @@ class Click:
 
 class LaunchPageHandler(PageHandler):
     """The page a badge leads to."""
+
+    async def prepare(self) -> None:
+        """Only people open this page. Code of a session runs in the browser on our own origin: it may not say yes."""
+        if self.request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
+            raise CrossSiteRefused("This page does not answer to scripts.", hint="Open it as a page of its own.")
+        await super().prepare()
 
     @authenticated
     async def get(self) -> None:
