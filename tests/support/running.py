@@ -159,6 +159,16 @@ class RunningLauncher:
         return urlsplit(session.url).path
 
 
+def service_process(up: RunningLauncher) -> psutil.Process:
+    """The process that does the work of the service: the youngest of the two with its command line."""
+    found = []
+    for process in psutil.Process(up.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            if process.cmdline()[1:4] == ["-m", "launcher", "serve"]:
+                found.append(process)
+    return max(found, key=lambda process: process.pid)
+
+
 def launcher_command(version: str, *arguments: str) -> list[str]:
     return [str(PYTHONS[version]), "-m", "launcher", *arguments]
 

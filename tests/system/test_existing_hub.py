@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.support.fixtures import HUBS, require
 from tests.support.git_server import make_repository
 from tests.support.hub import RunningHub, free_port
 from tests.support.running import PYTHONS, SERVER_ENVIRONMENTS, Session, git_spec
-from tests.system.conftest import HUBS, require
 
 OWN_ROLE = "c.JupyterHub.load_roles.append({'name': 'user', 'scopes': ['self', 'shares!user']})\n"
 

@@ -1,6 +1,5 @@
 """Whatever dies, and whenever: the same click ends in a session, once, with nothing left over."""
 
-import contextlib
 import json
 import os
 import signal
@@ -10,7 +9,7 @@ import pytest
 import requests
 
 from tests.support.git_server import make_repository
-from tests.support.running import Session, eventually, git_spec
+from tests.support.running import Session, eventually, git_spec, service_process
 
 CRASH_POINTS = [
     "build:before_create",
@@ -31,16 +30,6 @@ def last_event(up, spec):
     except (requests.RequestException, json.JSONDecodeError):
         return None
     return events[-1] if events and events[-1].get("phase") in {"ready", "failed"} else None
-
-
-def service_process(up) -> psutil.Process:
-    """The process that does the work of the service: the youngest of the two with its command line."""
-    found = []
-    for process in psutil.Process(up.process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if process.cmdline()[1:4] == ["-m", "launcher", "serve"]:
-                found.append(process)
-    return max(found, key=lambda process: process.pid)
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:

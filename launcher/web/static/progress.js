@@ -14,7 +14,8 @@ let token = config.buildToken;
 let lastId = "";
 let attempts = 0;
 let silence;
-const silentMilliseconds = 60000;
+let buildId = null; // of the build this launch waits for
+const silentMilliseconds = 30000;
 
 function showStep(current, failed = false) {
   steps.forEach((step, index) => {
@@ -43,8 +44,28 @@ function fail(message, hint, code) {
   byId("again").hidden = false;
   byId("goes-on").hidden = true;
   byId("status").textContent = "";
+  showCancel(null);
   if (byId("log").textContent) byId("details").open = true;
   document.title = `Failed: ${document.title}`;
+}
+
+function showCancel(id) {
+  buildId = id;
+  byId("cancel").hidden = id === null;
+}
+
+async function cancel() {
+  const button = byId("cancel").querySelector("button");
+  button.disabled = true;
+  try {
+    const address = byId("cancel").dataset.builds + encodeURIComponent(buildId);
+    const answer = await fetch(address, { method: "DELETE", headers: { "X-XSRFToken": config.xsrfToken } });
+    // What becomes of the build is told by the event stream.
+    if (!answer.ok) byId("status").textContent = (await answer.json()).error.message;
+  } catch {
+    byId("status").textContent = "The launcher could not be reached. Try again.";
+  }
+  button.disabled = false;
 }
 
 // Only a path the server composed, on this host and below the hub, is ever followed.
@@ -57,6 +78,8 @@ function onEvent(data) {
   const phase = typeof data.phase === "string" ? data.phase.toLowerCase() : null;
   const message = String(data.message ?? "").replace(sequences, "");
   if (Object.hasOwn(stepOf, phase)) showStep(stepOf[phase]);
+  if (phase === "built" || phase === "launching") showCancel(null);
+  else if (typeof data.build_id === "string") showCancel(data.build_id);
   if (phase === "failed") return fail(message || "The launch failed.", data.hint, data.code);
   if (phase === "ready") {
     const url = sessionUrl(String(data.open_url ?? ""));
@@ -120,6 +143,7 @@ async function reconnect() {
   open();
 }
 
+byId("cancel").addEventListener("click", cancel);
 // A page shown ahead of the person's click must not do anything yet.
 if (document.prerendering) document.addEventListener("prerenderingchange", open, { once: true });
 else open();
