@@ -64,7 +64,8 @@ class LaunchService:
         seen = _position(after)
         async for item in task.listen():
             if isinstance(item, LaunchEvent):
-                yield item
+                if seen is None or item.phase != "waiting":  # who has seen lines of a build knows that it waited
+                    yield item
                 continue
             start = seen[1] if seen is not None and seen[0] == item else 0
             async for event in self._log(item, start, follow=True):
