@@ -174,6 +174,7 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
         store = Store.open(settings.store_url)
         stack.callback(store.close)
         store.hold_alone()
+        store.purge_expired_tickets()
         builder = make_builder(settings)
         logs = BuildLogs(settings.state / "logs")
         builds = BuildQueue(

@@ -180,7 +180,7 @@ class Launch:
             raise SessionStartFailed("The running session is not one of the launcher's.", hint="Stop it and try again.")
         image = row.environment_key or ""
         say(LaunchEvent("built", "Your session of this repository is running...\n", {"imageName": image}))
-        return Ready(server.url, ServerName(server.name), image, repository, repository.url, row.persistent_spec)
+        return Ready(server.url, ServerName(server.name), image, repository, row.ref_url, row.persistent_spec)
 
     def _outcome(self, url: str | None, name: ServerName, environment: Environment, resolved: Resolved) -> Ready:
         return Ready(url, name, environment.reference, resolved.repository, resolved.ref_url, resolved.persistent_spec)

@@ -112,6 +112,7 @@ class SessionRow:
     spec: str
     ref: str
     persistent_spec: str
+    ref_url: str
     environment_key: EnvironmentKey | None
     home: HomeKind
     created: datetime

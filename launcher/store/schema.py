@@ -134,6 +134,7 @@ sessions = sa.Table(
     sa.Column("spec", PlainText, nullable=False),
     sa.Column("ref", sa.String(1024), nullable=False),
     sa.Column("persistent_spec", PlainText, nullable=False),
+    sa.Column("ref_url", PlainText, nullable=False),
     sa.Column("environment_key", sa.String(128), index=True),
     sa.Column("home", _choice(HomeKind), nullable=False),
     sa.Column("created", UTCDateTime, nullable=False),

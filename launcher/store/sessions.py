@@ -61,6 +61,7 @@ class SessionCalls(Calls):
             "spec": resolved.spec.path,
             "ref": resolved.ref,
             "persistent_spec": resolved.persistent_spec,
+            "ref_url": resolved.ref_url,
             "environment_key": environment_key,
             "home": home,
             "last_launched": now,

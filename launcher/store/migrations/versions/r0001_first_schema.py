@@ -107,6 +107,7 @@ def _people() -> None:
         sa.Column("spec", sa.Text, nullable=False),
         sa.Column("ref", sa.String(1024), nullable=False),
         sa.Column("persistent_spec", sa.Text, nullable=False),
+        sa.Column("ref_url", sa.Text, nullable=False),
         sa.Column("environment_key", sa.String(128)),
         sa.Column("home", _choice, nullable=False),
         sa.Column("created", _moment, nullable=False),
