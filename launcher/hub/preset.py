@@ -16,7 +16,7 @@ from traitlets.config.loader import LazyConfigValue
 from launcher.config import SETTINGS_VARIABLE, Settings, read_settings
 from launcher.errors import ConfigurationInvalid
 from launcher.hub.redirect import redirect_hook
-from launcher.hub.spawner import launch_spawner, resolve_spawner_class
+from launcher.hub.spawner_class import launch_spawner, resolve_spawner_class
 from launcher.tickets import new_secret
 
 _PASSED_ON = re.compile(

@@ -6,16 +6,13 @@ somebody puts beside it is ignored.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
-from jupyterhub.spawner import LocalProcessSpawner, Spawner
 from tornado import web
-from traitlets import HasTraits, import_item
-from traitlets.config.loader import LazyConfigValue
+from traitlets import HasTraits
 
 from launcher.config import Settings
-from launcher.errors import ConfigurationInvalid, LauncherError, TicketInvalid
+from launcher.errors import LauncherError, TicketInvalid
 from launcher.hub.redeem import redeem
 from launcher.models import LaunchPlan
 from launcher.sessions.names import is_launch_server
@@ -75,41 +72,3 @@ def as_http_error(error: LauncherError) -> web.HTTPError:
     http_error = web.HTTPError(error.http_status, error.message, reason=error.code)
     http_error.jupyterhub_message = f"{error.message} {error.hint}".strip()  # type: ignore[attr-defined]
     return http_error
-
-
-def resolve_spawner_class(configured: Any) -> type[Spawner]:
-    """The class behind ``c.JupyterHub.spawner_class``: a class, a dotted name, an entry point, or unset.
-
-    Raises ConfigurationInvalid when there is no such spawner.
-    """
-    if configured is None or isinstance(configured, LazyConfigValue):
-        return LocalProcessSpawner  # type: ignore[no-any-return]
-    if isinstance(configured, type):
-        return configured
-    for entry in entry_points(group="jupyterhub.spawners"):
-        if entry.name == str(configured):
-            return entry.load()  # type: ignore[no-any-return]
-    try:
-        return import_item(str(configured))  # type: ignore[no-any-return]
-    except ImportError as error:
-        raise ConfigurationInvalid(
-            f"c.JupyterHub.spawner_class: there is no spawner {configured!r}.",
-            hint="Install its package into the hub's Python, or correct the name.",
-        ) from error
-
-
-def launch_spawner(base: type[Spawner], settings: Settings) -> type[Spawner]:
-    """A spawner class: ``base`` with the launcher's runtime in front of it.
-
-    Raises ConfigurationInvalid when the runtime cannot work on top of ``base``.
-    """
-    from launcher.hub.process import ProcessSpawnerMixin
-
-    if issubclass(base, LaunchSpawnerMixin):
-        base = base.__bases__[1]  # `enable` called twice: start again from the operator's own class
-    if not issubclass(base, LocalProcessSpawner):
-        raise ConfigurationInvalid(
-            f"The process runtime starts local processes, but the hub's spawner is {base.__name__}.",
-            hint="Use a spawner for local processes, or another runtime of the launcher.",
-        )
-    return type("LaunchSpawner", (ProcessSpawnerMixin, base), {"launch_settings": settings, "__module__": __name__})

@@ -7,7 +7,7 @@ The session file is one JSON object::
     server        list: how the server is started, ["-m", "jupyterhub.singleuser", arguments …]
     environment   path of the environment, or null: the Python that runs this is the kernel's too
     environment_id  names the layer of this environment in the home; required with an environment
-    content       null, or {repository, commit, branch, identity, url, name}, see `content.Content`
+    content       null, or {repository, commit, branch, identity, url, name}, see `wanted.Content`
     root          "content" (default) or "home": what the file browser shows as its root
     start         path of the repository's start script inside the content, or null
     overlay       {"repository": path, "home": path}, both optional: what postBuild left
@@ -29,11 +29,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .content import Content, put_in_place
+from .content import put_in_place
 from .kernel_layer import make_layer, running_environment, write_kernelspecs
 from .overlay import copy_absent
 from .problem import Problem
 from .ready import EXTENSION, Listener
+from .wanted import Content
 
 REPOSITORY = Path("/srv/repository")  # where builds saw the repository; editable installs point there
 

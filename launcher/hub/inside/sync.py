@@ -24,7 +24,7 @@ from .git import Git, GitError, decode, encode, means_no_space
 from .worktree import NotWritable, Writer, add_to_index, remove_tree
 
 if TYPE_CHECKING:
-    from .content import Content
+    from .wanted import Content
 
 UPSTREAM = "refs/launcher/upstream"  # the upstream commit the files were last brought to
 SYNCED = "refs/launcher/synced"  # what HEAD was right after that
