@@ -9,6 +9,7 @@ import requests
 from tests.support.fixtures import HUBS, require
 from tests.support.git_server import make_repository
 from tests.support.hub import RunningHub, free_port
+from tests.support.postgresql import running_postgresql
 from tests.support.running import PYTHONS, SERVER_ENVIRONMENTS, Session, git_spec
 
 OWN_ROLE = "c.JupyterHub.load_roles.append({'name': 'user', 'scopes': ['self', 'shares!user']})\n"
@@ -92,3 +93,21 @@ def test_two_people_get_homes_of_their_own_and_unknown_code_gets_neither(version
             "ana",
             "bob",
         }
+
+
+def test_the_launcher_keeps_its_rows_in_postgresql_when_asked_to(tmp_path, git_server, index):
+    require("hub6")
+    make_repository(git_server.directory / "rows", {"hello.txt": "hello\n"})
+    spec = git_spec(git_server.url("rows"), "main")
+    with running_postgresql() as cluster:
+        settings = {"trusted_repositories": ["git/*"], "database_url": cluster.fresh_database()}
+        configuration = own_spawner(tmp_path / "homes") + flag(tmp_path / "state", git_server, index, "hub6", **settings)
+        with RunningHub(configuration) as hub:
+            token = hub.token_for("ana")
+            events = list(stream(hub, token, spec))
+            assert events[-1]["phase"] == "ready", (events[-1], hub.log[-3000:])
+        assert not (tmp_path / "state" / "launcher.sqlite").exists()
+        with RunningHub(configuration) as hub:
+            events = list(stream(hub, hub.token_for("ana"), spec))
+            assert events[-1]["phase"] == "ready", (events[-1], hub.log[-3000:])
+            assert not any(event.get("phase") == "building" for event in events)
