@@ -34,11 +34,12 @@ _KILOBYTE = 1024
 
 @dataclass(frozen=True)
 class Stream:
-    """Where watchers connect, and the process that serves them."""
+    """Where watchers connect, and the process that serves them; ``resident``: its memory before it had any."""
 
     url: str
     tokens: Sequence[str]
     pid: int
+    resident: int
 
 
 def watchers(stage: Stage, counts: Sequence[int], repeats: int) -> Measurement:
@@ -75,7 +76,6 @@ def _quantities(count: int) -> dict[str, str]:
 def _sample(stream: contextlib.AbstractContextManager[Stream], count: int) -> dict[str, float]:
     names = _quantities(count)
     with stream as served, _client() as client:
-        before = psutil.Process(served.pid).memory_info().rss
         address = urlsplit(served.url)
         order = {"host": address.hostname, "port": address.port, "path": address.path, "count": count}
         _tell(client, json.dumps({**order, "tokens": list(served.tokens), "patience": _PATIENCE_SECONDS}))
@@ -86,7 +86,7 @@ def _sample(stream: contextlib.AbstractContextManager[Stream], count: int) -> di
         time.sleep(_WINDOW_SECONDS)
         _tell(client, "stop")
         used = (cpu_seconds(served.pid) - used) / (time.monotonic() - began)
-        memory = psutil.Process(served.pid).memory_info().rss - before
+        memory = _resident(served.pid) - served.resident
         told = json.loads(_hear(client))
     if told["lost"]:
         raise RuntimeError(f"{told['lost']} watchers were dropped")
@@ -143,12 +143,16 @@ def _naive(stage: Stage) -> Iterator[Stream]:
             assert process.stdout is not None
             port = process.stdout.readline().strip()
             talker = psutil.Process(process.pid).children()
-            yield Stream(f"http://127.0.0.1:{port}/events", ["none"], process.pid)
+            yield Stream(f"http://127.0.0.1:{port}/events", ["none"], process.pid, _resident(process.pid))
         finally:
             process.kill()
             for child in talker:
                 with contextlib.suppress(psutil.NoSuchProcess):  # it ends by itself when nobody reads
                     child.kill()
+
+
+def _resident(pid: int) -> int:
+    return int(psutil.Process(pid).memory_info().rss)
 
 
 def _listener(pid: int, port: int | None) -> int:
@@ -172,6 +176,7 @@ class _Build:
         self.tokens = [self.hub.person(name).token for name in WATCHER_NAMES]
         service = self.hub.api("GET", "/services/binder").json()
         self.service_url = service["url"]
+        self._resident = 0
         self.service_pid = _listener(service["pid"], urlsplit(service["url"]).port)
 
     @contextlib.contextmanager
@@ -182,14 +187,31 @@ class _Build:
         people = -(-count // _STREAMS_PER_PERSON)
         try:
             path = f"/services/binder/api/v1/builds/{build}/events"
-            yield Stream(self.service_url + path, self.tokens[:people], self.service_pid)
-            row = self.hub.service(f"api/v1/builds/{build}").json()["build"]
-            if row["status"] != "running":
-                raise RuntimeError(f"the build ended while it was watched: {row}")
+            yield Stream(self.service_url + path, self.tokens[:people], self.service_pid, self._before())
+            if (status := self._status(build)) != "running":
+                raise RuntimeError(f"the build ended while it was watched: {status}")
         finally:
-            headers = {"Authorization": f"token {self.hub.admin_token}"}
-            address = f"{self.hub.url}services/binder/api/v1/builds/{build}"
-            requests.delete(address, headers=headers, timeout=60).raise_for_status()
+            self._cancel(build)
+
+    def _before(self) -> int:
+        """The service's memory with a build and no watchers, as it was the first time: what is freed is used again."""
+        self._resident = self._resident or _resident(self.service_pid)
+        return self._resident
+
+    def _cancel(self, build: str) -> None:
+        """End a build and wait for its end: until then, asking for the same repository joins it."""
+        headers = {"Authorization": f"token {self.hub.admin_token}"}
+        address = f"{self.hub.url}services/binder/api/v1/builds/{build}"
+        requests.delete(address, headers=headers, timeout=60).raise_for_status()
+        deadline = time.monotonic() + 60
+        while self._status(build) in {"waiting", "running"}:
+            if time.monotonic() > deadline:
+                raise TimeoutError("a cancelled build did not end")
+            time.sleep(0.1)
+        time.sleep(1)  # the launch around it ends, too
+
+    def _status(self, build: str) -> str:
+        return str(self.hub.service(f"api/v1/builds/{build}").json()["build"]["status"])
 
     def _start(self) -> str:
         """Ask for the build; its id as soon as its first line of ours is there."""
