@@ -101,7 +101,8 @@ def test_the_launcher_keeps_its_rows_in_postgresql_when_asked_to(tmp_path, git_s
     spec = git_spec(git_server.url("rows"), "main")
     with running_postgresql() as cluster:
         settings = {"trusted_repositories": ["git/*"], "database_url": cluster.fresh_database()}
-        configuration = own_spawner(tmp_path / "homes") + flag(tmp_path / "state", git_server, index, "hub6", **settings)
+        configuration = own_spawner(tmp_path / "homes")
+        configuration += flag(tmp_path / "state", git_server, index, "hub6", **settings)
         with RunningHub(configuration) as hub:
             token = hub.token_for("ana")
             events = list(stream(hub, token, spec))
