@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
@@ -25,6 +26,11 @@ def breakable(text: str) -> Markup:
     return Markup("/<wbr>").join(text.split("/"))
 
 
+def readable_spec(text: str) -> str:
+    """A spec for people: without percent-encoding, and without characters that would not show."""
+    return "".join(character for character in unquote(text) if character.isprintable())
+
+
 _templates = Environment(
     loader=PackageLoader("launcher.web"),
     autoescape=select_autoescape(default=True),
@@ -33,6 +39,7 @@ _templates = Environment(
 )
 _templates.filters["plain_text"] = plain_text
 _templates.filters["breakable"] = breakable
+_templates.filters["readable_spec"] = readable_spec
 
 
 class PageHandler(BaseHandler):

@@ -1,13 +1,11 @@
 """Pages of other origins cannot make anything happen here, whatever they try with a logged-in person's browser."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 import requests
 from playwright.sync_api import expect
 
 from tests.support.browser import launch_link, servers
+from tests.support.other_site import other_origin
 
 TRIES = {
     "form": '<form id=f method=post action="{link}"><input name=trust value=yes></form><script>f.submit()</script>',
@@ -26,37 +24,10 @@ TRIES = {
 }
 
 
-class OtherSite(ThreadingHTTPServer):
-    """Another origin on this machine, with one page."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Page)
-        self.page = ""
-
-
-class _Page(BaseHTTPRequestHandler):
-    server: OtherSite
-
-    def do_GET(self):
-        body = self.server.page.encode() if self.path == "/" else b""
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        """Tests need no access log."""
-
-
 @pytest.fixture
 def other_site():
-    with OtherSite() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with other_origin() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 # A link to a trusted repository is a click: it goes straight on.
@@ -75,7 +46,7 @@ def test_another_site_starts_nothing(up, logged_in, repository, other_site, atta
     asked, answered = [], []
     page.on("request", lambda request: asked.append(request.url) if request.url.startswith(up.service) else None)
     page.on("response", lambda answer: answered.append(answer) if answer.url.startswith(up.service) else None)
-    page.goto(f"http://127.0.0.1:{other_site.server_port}/")
+    page.goto(other_site.origin)
     if how == "form":
         expect(page.get_by_text("cross_site_refused")).to_be_visible()
     elif how == "link":
