@@ -29,7 +29,7 @@ from launcher.policy.trust import TrustPolicy, home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest
 from launcher.sessions.hub import HubClient, Server
 from launcher.sessions.names import project_name, server_name
-from launcher.sessions.tasks import Say
+from launcher.sessions.tasks import Say, Turn, Turns
 from launcher.sources.base import Sources
 from launcher.sources.tree import GitTree
 from launcher.store import BuildRow, EnvironmentRow, Store
@@ -123,8 +123,9 @@ def trust_of(parts: LaunchParts, request: LaunchRequest, repository: Repository)
 class Launch:
     """One launch of one person. `run` says events and leaves the result in ``outcome``."""
 
-    def __init__(self, parts: LaunchParts, request: LaunchRequest) -> None:
+    def __init__(self, parts: LaunchParts, request: LaunchRequest, turns: Turns) -> None:
         self._parts = parts
+        self._turns = turns
         self._request = request
         self._hub = parts.hub(request.hub_token)
         self._user = request.person.name
@@ -142,9 +143,13 @@ class Launch:
         trust = trust_of(self._parts, self._request, repository)
         name = server_name(repository)
         home = home_for(trust)
+        # A build starts no server: it waits for nobody's turn.
+        turn = Turn() if self._request.build_only else self._turns.of(self._user, name)
         resolving = asyncio.create_task(self._parts.sources.resolve(self._request.spec))
         try:
-            running = None if self._request.build_only else await self._running(name, home, say)
+            async with turn.lock:
+                running = None if self._request.build_only else await self._look(name, home, say)
+                seen = turn.starts
             if running is not None:
                 self.outcome = self._running_outcome(running, repository, say)
                 return
@@ -157,10 +162,18 @@ class Launch:
         if self._request.build_only:
             self.outcome = self._outcome(None, name, environment, resolved)
             return
-        url = await self._start(name, home, environment, prepared, say)
+        async with turn.lock:
+            if turn.starts != seen:  # another click of mine was quicker, and may have said that I trust the repository
+                home = home_for(trust_of(self._parts, self._request, repository))
+                running = await self._look(name, home, say)
+            if running is not None:
+                self.outcome = self._running_outcome(running, repository, say)
+                return
+            turn.starts += 1
+            url = await self._start(name, home, environment, prepared, say)
         self.outcome = self._outcome(url, name, environment, resolved)
 
-    async def _running(self, name: ServerName, home: HomeKind, say: Say) -> Server | None:
+    async def _look(self, name: ServerName, home: HomeKind, say: Say) -> Server | None:
         """My running session of the repository, unless it must start again because it may see another home now."""
         server = await self._hub.server(self._user, name)
         if server is None:

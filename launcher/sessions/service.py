@@ -13,7 +13,7 @@ from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.sessions.launch import Launch, LaunchParts, Ready, failure, read_recipe
 from launcher.sessions.names import server_name
-from launcher.sessions.tasks import LaunchTask
+from launcher.sessions.tasks import LaunchTask, Turns
 from launcher.store import BuildRow, Store
 
 TOKEN_SECONDS = 3600
@@ -28,6 +28,7 @@ class LaunchService:
     def __init__(self, parts: LaunchParts, *, public_url: str = "") -> None:
         self._parts = parts
         self._public_url = public_url.rstrip("/")
+        self._turns = Turns()
         self._running: dict[tuple[Username, str, bool], tuple[Launch, LaunchTask]] = {}
 
     async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
@@ -78,7 +79,7 @@ class LaunchService:
         known = self._running.get(key)
         if known is not None and not known[1].over and not request.trust:
             return known
-        launch = Launch(self._parts, request)
+        launch = Launch(self._parts, request, self._turns)
         task = LaunchTask(launch.run)
         self._running[key] = (launch, task)
         task.task.add_done_callback(lambda _: self._forget(key, task))

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from weakref import WeakValueDictionary
 
-from launcher.models import BuildId
+from launcher.models import BuildId, ServerName, Username
 from launcher.sessions.base import LaunchEvent
 
 Said = LaunchEvent | BuildId
 """What a launch says: an event, or the build whose log comes next. Logs are kept once, by the build."""
 Say = Callable[[Said], None]
+
+
+class Turn:
+    """The right to start or stop one server; ``starts`` counts what happened to it, for those who looked before."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.starts = 0
+
+
+class Turns:
+    """One `Turn` for each person and server, kept as long as a launch holds it.
+
+    Two launches that differ in their trust would otherwise both find nothing running and start different homes.
+    """
+
+    def __init__(self) -> None:
+        self._turns: WeakValueDictionary[tuple[Username, ServerName], Turn] = WeakValueDictionary()
+
+    def of(self, user: Username, name: ServerName) -> Turn:
+        """The turn of a server."""
+        return self._turns.setdefault((user, name), Turn())
 
 
 class LaunchTask:
