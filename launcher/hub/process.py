@@ -60,6 +60,7 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         try:
             return await self._start_sandboxed(plan)
         except LauncherError as error:
+            await self._abandon()
             raise as_http_error(error) from error
         except OSError as error:  # its words are paths of this machine: they are for the log
             self.log.exception("The session of %s could not be prepared", self._log_name)
@@ -67,6 +68,11 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
                 "The session could not be prepared on this machine.", hint="Tell the people who run this hub."
             )
             raise as_http_error(problem) from error
+
+    async def _abandon(self) -> None:
+        """End a session that must not serve, at once: a polite end takes as long as its server likes."""
+        if self.pid and self.run_directory:
+            await self._signal(signal.SIGKILL)
 
     async def _start_sandboxed(self, plan: LaunchPlan | None) -> tuple[str, int]:
         self.port = self.port or random_port()
