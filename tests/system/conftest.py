@@ -3,8 +3,9 @@
 import pytest
 
 from tests.support.fixtures import HUBS, git_server, index, require, start
+from tests.support.people import world
 
-__all__ = ["HUBS", "git_server", "index", "require", "start", "up"]
+__all__ = ["HUBS", "git_server", "index", "require", "start", "up", "world"]
 
 
 @pytest.fixture(scope="session", params=HUBS)

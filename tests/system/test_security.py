@@ -9,9 +9,8 @@ import pytest
 import requests
 
 from tests.support.git_server import commit
-from tests.support.people import CANARY, TICKET_SECRET, name_of, world
+from tests.support.people import CANARY, TICKET_SECRET, name_of
 
-__all__ = ["world"]
 ASK = """
 import json, os, urllib.request, urllib.error
 
