@@ -243,7 +243,7 @@ def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
     url, user = facts["public_url"], facts["user"]
     if options.json:
         _say(json.dumps({"url": url, "user": user, "token": facts["api_token"]}), sys.stdout)
-    login = f"{url}/hub/{LOGIN_PATH}?key={facts['login_key']}"
+    login = f"{url}/hub/{LOGIN_PATH}?key={facts['login_key']}&next=%2Fhub%2Fhome"
     _say(f"\nThe hub is ready. Log in as {user} with this link:\n\n  {login}\n")
     launcher = facts["launcher"]
     directories = launcher["local_directories"] if isinstance(launcher, dict) else []
