@@ -32,7 +32,7 @@ def measurements(*, quick: bool, repeats: int | None) -> dict[str, Callable[[Sta
 
     found: dict[str, Callable[[Stage], Measurement]] = {
         "B2": lambda stage: notebook_commit(stage, times(10, 3)),
-        "B3": lambda stage: stopped_session(stage, times(30, 3), times(5, 3), 5 if quick else 20),
+        "B3": lambda stage: stopped_session(stage, times(30, 3), times(5, 3), 3 if quick else 20),
         "B4": lambda stage: running_session(stage, times(30, 3)),
         "B5": lambda stage: watchers(stage, (100,) if quick else (100, 1000), times(3, 3)),
     }
@@ -64,7 +64,7 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="benchmarks/run", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="B2 to B5 with 5 people at once, 100 watchers, 3 samples: five minutes"
+        "--quick", action="store_true", help="B2 to B5 with 3 people at once, 100 watchers, 3 samples: five minutes"
     )
     parser.add_argument("--only", default="", metavar="B2,B3", help="run these and no others")
     parser.add_argument("--repeats", type=int, metavar="N", help="samples of each measurement")

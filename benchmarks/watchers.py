@@ -26,8 +26,8 @@ from tests.support.running import ROOT
 LAUNCHER, NAIVE = "launcher", "write-per-line server"
 _LINES_PER_SECOND = 20
 _BUILD_SECONDS = 240  # the build talks for longer than any window; it is cancelled when the window is over
-_WINDOW_SECONDS = 6
-_PATIENCE_SECONDS = 4
+_WINDOW_SECONDS = 5
+_PATIENCE_SECONDS = 3
 _STREAMS_PER_PERSON = 25
 _KILOBYTE = 1024
 
