@@ -96,7 +96,7 @@ class Overlay:
 class Sandbox:
     """A recipe for one bubblewrap process: nothing is visible unless it is named here or part of the system.
 
-    read_only, read_write: (path outside, path inside), bound in this order, read_only first.
+    read_only, read_write: (path outside, path inside); what is inside another is bound after it.
     links: (path inside, what it points to). overlays: see `Overlay`. directories: empty ones to make.
     environment: every variable the process will have besides PATH, HOME, USER, LANG; nothing is inherited.
     share_network: use the caller's network; otherwise only an own, empty loopback exists.
@@ -158,10 +158,10 @@ class Sandbox:
             arguments += ["--perms", "0755", "--dir", directory]
         for directory in self.directories:
             arguments += ["--perms", "0755", "--dir", directory]
-        for outside, inside in self.read_only:
-            arguments += ["--ro-bind", str(outside), inside]
-        for outside, inside in self.read_write:
-            arguments += ["--bind", str(outside), inside]
+        binds = [("--ro-bind", *bind) for bind in self.read_only] + [("--bind", *bind) for bind in self.read_write]
+        # Outer directories first: a Python that is installed below /tmp would vanish under the sandbox's own /tmp.
+        for option, outside, inside in sorted(binds, key=lambda bind: len(Path(bind[2]).parts)):
+            arguments += [option, str(outside), inside]
         for overlay in self.overlays:
             arguments += overlay.arguments
         for inside, pointing_to in self.links:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,17 @@ def test_half_an_environment_does_not_exist_and_is_listed_for_the_sweep(tmp_path
     assert store.references() == {name}
     (tmp_path / name / "meta.json").write_text('{"mode": "kernel"}')
     assert store.built(name) is None
+
+
+def test_what_is_installed_below_tmp_is_still_there_under_the_sandboxes_own_tmp(tmp_path):
+    installed, own = tmp_path / "installed", tmp_path / "own"
+    for directory in (installed, own):
+        directory.mkdir()
+    (installed / "program").write_text("here")
+    outer = str(tmp_path)
+    sandbox = Sandbox(read_only=((installed, f"{outer}/installed"),), read_write=((own, outer),))
+    command = ["/bin/sh", "-c", f"cat {outer}/installed/program; touch {outer}/mine; touch {outer}/installed/x || true"]
+    done = subprocess.run(sandbox.argv(command), capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "here"
+    assert (own / "mine").exists()
+    assert not (installed / "x").exists()
