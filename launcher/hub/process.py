@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
     # What the spawner underneath brings.
     ip: Any
     port: Any
+    poll: Any
     proc: Any
     pid: Any
     get_args: Any
@@ -128,10 +130,18 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
             loop.remove_reader(descriptor)
             os.close(descriptor)
             if not exited.done():
-                exited.set_result(self.proc.wait())
+                exited.set_result(self.proc.wait() if self.proc is not None else 0)
 
         loop.add_reader(descriptor, on_exit)
         return exited
+
+    async def wait_for_death(self, timeout: float = 10) -> bool:  # noqa: ASYNC109 - JupyterHub's own signature
+        """Whether the session ended within ``timeout`` seconds; told by the kernel instead of asked again and again."""
+        if not self.run_directory:
+            return await super().wait_for_death(timeout)  # type: ignore[misc,no-any-return]
+        with suppress(TimeoutError, ProcessLookupError):
+            await asyncio.wait_for(self._exit_of(self.pid), timeout)
+        return await self.poll() is not None
 
     def _owner(self) -> tuple[int, int] | None:
         """Who must own the person's files, when sessions run as system users."""

@@ -145,18 +145,13 @@ class Launch:
         home = home_for(trust)
         # A build starts no server: it waits for nobody's turn.
         turn = Turn() if self._request.build_only else self._turns.of(self._user, name)
-        resolving = asyncio.create_task(self._parts.sources.resolve(self._request.spec))
-        try:
-            async with turn.lock:
-                running = None if self._request.build_only else await self._look(name, home, say)
-                seen = turn.starts
-            if running is not None:
-                self.outcome = self._running_outcome(running, repository, say)
-                return
-            resolved = await resolving
-        finally:
-            resolving.cancel()
-            await asyncio.gather(resolving, return_exceptions=True)
+        async with turn.lock:
+            running = None if self._request.build_only else await self._look(name, home, say)
+            seen = turn.starts
+        if running is not None:
+            self.outcome = self._running_outcome(running, repository, say)
+            return
+        resolved = await self._parts.sources.resolve(self._request.spec)
         prepared = await read_recipe(self._parts, resolved)
         environment = await self._environment(prepared, say)
         if self._request.build_only:
@@ -180,8 +175,9 @@ class Launch:
             return None
         row = self._parts.store.session(self._user, name)
         if row is not None and HomeKind(row.home) is home:
-            if server.pending:
-                await self._follow(name, say)
+            if not server.pending:
+                return server
+            await self._follow(name, say)
             return await self._hub.server(self._user, name)
         say(LaunchEvent("waiting", "Stopping the session that has another home...\n"))
         await self._hub.stop(self._user, name)

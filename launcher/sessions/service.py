@@ -145,6 +145,9 @@ class LaunchService:
         row = self._row(person, build_id)
         if row.asked_by != person.name and not person.admin:
             raise NotAllowed("Only the person who asked for a build, or an admin, can cancel it.")
+        for key, (_, task) in list(self._running.items()):
+            if task.waits_for(build_id):
+                self._forget(key, task)  # the next click is a new launch, not a listener of this one's end
         await self._parts.builds.cancel(build_id)
 
     async def builds(self, person: Person) -> list[dict[str, Any]]:

@@ -51,6 +51,10 @@ class LaunchTask:
         """Whether everything has been said."""
         return self._over
 
+    def waits_for(self, build_id: BuildId) -> bool:
+        """Whether the launch goes on with this build; a string among events is one."""
+        return build_id in self._said
+
     async def _run(self, run: Callable[[Say], Awaitable[None]]) -> None:
         try:
             await run(self._say)

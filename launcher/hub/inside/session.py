@@ -186,6 +186,7 @@ class _Session:
             "arguments": arguments,
             "socket": self.session.get("ready_socket"),
             "environment": {"JUPYTER_CONFIG_PATH": self.variables.get("JUPYTER_CONFIG_PATH")},
+            "without_node": not self.full,  # a repository's own server may need it
         }
         path.write_text(json.dumps(settings))
         own = [str(self.runtime / "start"), self.variables.get("JUPYTER_CONFIG_PATH", "")]
