@@ -26,6 +26,7 @@ def make_builder(settings: Settings) -> Builder:
         allow_hosts=settings.allow_hosts,
         egress=EgressMode(settings.build_network),
         limits=limits,
+        compile_bytecode=True,
         python_downloads=settings.allow_python_downloads,
         **chosen,
     )

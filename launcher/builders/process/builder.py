@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import re
 from collections import defaultdict
+from contextlib import suppress
 
 from launcher.builders.base import BuildLog
 from launcher.builders.process import interpreters
 from launcher.builders.process.build import Build
+from launcher.builders.process.bytecode import compile_bytecode
 from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.interpreters import Interpreter
 from launcher.builders.process.runner import kill_build
@@ -31,6 +33,8 @@ class ProcessBuilder:
         self._store = EnvironmentStore(config.store)
         self._interpreters: list[Interpreter] = []
         self._publishing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._compiling: dict[str, asyncio.Task[None]] = {}
+        self._one_compiler = asyncio.Semaphore()
         base = [str(_FORMAT), *config.kernel_requirements, *config.full_requirements]
         base += [config.index_url or "", *config.extra_index_urls]
         digest = hashlib.sha256("\0".join(base).encode()).hexdigest()[:16]
@@ -67,7 +71,7 @@ class ProcessBuilder:
         )
         try:
             async with asyncio.timeout(self._config.limits.seconds):
-                return await build.run()
+                built = await build.run()
         except TimeoutError:
             raise BuildLimitExceeded(
                 f"The build took longer than {self._config.limits.seconds:g} seconds.",
@@ -75,6 +79,23 @@ class ProcessBuilder:
             ) from None
         finally:
             await asyncio.shield(asyncio.create_task(self.reap(request.build_id)))
+        self._compile_later(built.reference)
+        return built
+
+    def _compile_later(self, reference: str) -> None:
+        """Compile a new environment in the background, one after the other, if the operator wants that."""
+        meta = self._store.meta(reference)
+        if not self._config.compile_bytecode or meta is None or reference in self._compiling:
+            return
+
+        async def compile_in_turn() -> None:
+            async with self._one_compiler:
+                with suppress(TimeoutError, OSError):  # sessions work without
+                    await compile_bytecode(self._store.path(reference) / "venv", meta)
+
+        task = asyncio.create_task(compile_in_turn(), name=f"bytecode {reference[:8]}")
+        self._compiling[reference] = task
+        task.add_done_callback(lambda _: self._compiling.pop(reference, None))
 
     async def reap(self, build_id: BuildId) -> None:
         """End and remove whatever a build left behind, in this process or in one before."""

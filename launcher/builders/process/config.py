@@ -41,6 +41,7 @@ class ProcessBuilderConfig:
     hosts: fixed name -> addresses answers for the egress proxy.
     egress: how far builds reach. limits: see `BuildLimits`.
     certificates: a file of CA certificates to trust instead of the system's.
+    compile_bytecode: compile finished environments in the background.
     python_downloads: whether uv may fetch a Python that is not here. pythons: further interpreters to offer.
     kernel_requirements, full_requirements: what is added to the repository's packages in either mode.
     """
@@ -56,6 +57,7 @@ class ProcessBuilderConfig:
     egress: EgressMode = EgressMode.INTERNET
     limits: BuildLimits = field(default_factory=BuildLimits)
     certificates: Path | None = None
+    compile_bytecode: bool = False
     python_downloads: bool = False
     pythons: tuple[Path, ...] = ()
     kernel_requirements: tuple[str, ...] = ("ipykernel", "pip")
