@@ -10,7 +10,7 @@ from tests.support.builds import building
 async def compiled(venv: Path, name: str) -> Path:
     async with asyncio.timeout(60):
         while True:
-            if found := list(venv.glob(f"lib/python*/site-packages/__pycache__/{name}.*.pyc")):
+            if found := list(venv.glob(f"lib/python*/site-packages/__pycache__/{name}.*.pyc")):  # noqa: ASYNC240 - a look
                 return found[0]
             await asyncio.sleep(0.05)
 
