@@ -72,8 +72,8 @@ def require_machine() -> None:
 
 def _state(directory: Path) -> Finding:
     state = directory.expanduser()
-    existing = next(path for path in (state, *state.absolute().parents) if path.exists())
-    good = os.access(existing, os.W_OK) and existing.is_dir()
+    existing = next(path for path in (state, *state.absolute().parents) if os.path.lexists(path))
+    good = os.access(existing, os.W_OK | os.X_OK) and os.path.isdir(existing)  # noqa: PTH112 - says no instead of raising
     return Finding(
         good=good, what=f"state directory {directory}", hint="Choose one that you may write to, with --state."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -73,8 +74,7 @@ def up(options: UpOptions) -> int:
         signal.signal(number, on_signal)
     try:
         if not _wait_until_ready(process, facts["service_url"]) and not stopped:
-            _say(log.read_text(errors="replace")[-_LOG_TAIL:])
-            raise OperatorError("The hub did not start.", hint="Its own last words are above.")
+            raise _reason(log)
         if not stopped:
             _announce(options, facts, log)
         process.wait()
@@ -236,6 +236,18 @@ def _wait_until_ready(process: subprocess.Popen[bytes], service_url: object) -> 
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     return False
+
+
+def _reason(log: Path) -> OperatorError:
+    """Why the hub did not start: our own sentence when there is one, else the hub's last words."""
+    text = log.read_text(errors="replace")
+    ours = re.findall(r"^launcher\.errors\.\w+: (.+)$", text, re.MULTILINE)
+    if ours:
+        return ConfigurationInvalid(
+            ours[-1], hint=f"`launcher check` looks at a configuration; the hub's log is {log}."
+        )
+    _say(text[-_LOG_TAIL:])
+    return OperatorError("The hub did not start.", hint="Its own last words are above.")
 
 
 def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:

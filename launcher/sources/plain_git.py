@@ -33,6 +33,11 @@ class PlainGitProvider(GitBasedProvider):
 
     def read(self, raw: str) -> Target:
         """Take ``<percent-encoded address>/<ref>`` apart."""
+        if raw.lower().startswith(("http:/", "https:/", "ssh:/", "git:/")):
+            raise SpecInvalid(
+                "The address of the repository is not percent-encoded.",
+                hint="Write git/https%3A%2F%2Fgit.example.org%2Frepository/main, with %3A for : and %2F for /.",
+            )
         quoted, _, ref = raw.rstrip("/").partition("/")
         address = self.tools.addresses.check_url(decode_once(quoted))
         if not ref:

@@ -74,6 +74,7 @@ async def _finish(
     if process.stdout is None or process.stderr is None:  # pragma: no cover - both are pipes
         raise ValueError("no pipes")
     watcher = asyncio.create_task(_watch(*watch)) if watch else None
+    failed: list[BaseException] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             output = tasks.create_task(_read(process.stdout, output_limit))
@@ -84,10 +85,12 @@ async def _finish(
             if watcher is not None:
                 tasks.create_task(_until(ended, watcher))
     except* SourceError as group:
-        raise group.exceptions[0] from None
+        failed.extend(group.exceptions)  # raised below: Python before 3.11.4 would wrap it in a group again
     finally:
         if watcher is not None:
             watcher.cancel()
+    if failed:
+        raise failed[0]
     return process.returncode or 0, output.result(), error.result()
 
 

@@ -175,7 +175,7 @@ def launcher_command(version: str, *arguments: str) -> list[str]:
 
 def launcher_environment(version: str, **extra: str) -> dict[str, str]:
     python = PYTHONS[version]
-    path = os.pathsep.join([str(python.parent), str(ROOT / ".tools" / "node_modules" / ".bin"), os.environ["PATH"]])
+    path = os.pathsep.join([str(ROOT / ".tools" / "node_modules" / ".bin"), str(python.parent), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "LAUNCHER_SERVER_ENVIRONMENT": str(SERVER_ENVIRONMENTS[version]), **extra}
 
 

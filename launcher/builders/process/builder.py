@@ -21,7 +21,13 @@ from launcher.errors import BuildLimitExceeded, PythonUnavailable, RecipeUnsuppo
 from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, RecipeKind
 
 _FORMAT = 1  # of an environment on disk; a new one makes new environments
-_UNSUPPORTED = frozenset({RecipeKind.CONDA, RecipeKind.R, RecipeKind.JULIA, RecipeKind.NIX, RecipeKind.DOCKERFILE})
+_UNSUPPORTED = {
+    RecipeKind.CONDA: "conda packages",
+    RecipeKind.R: "R",
+    RecipeKind.JULIA: "Julia",
+    RecipeKind.NIX: "Nix",
+    RecipeKind.DOCKERFILE: "a container image",
+}
 _BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -45,7 +51,7 @@ class ProcessBuilder:
         if recipe.apt is not None:
             raise _unsupported(recipe.apt, "system packages")
         if recipe.kind in _UNSUPPORTED:
-            raise _unsupported(recipe.main or recipe.kind.value, f"{recipe.kind.value} environments")
+            raise _unsupported(recipe.main or recipe.kind.value, _UNSUPPORTED[recipe.kind])
         try:
             self._choose(recipe)
         except PythonUnavailable:
@@ -148,5 +154,5 @@ class ProcessBuilder:
 def _unsupported(file: str, what: str) -> RecipeUnsupported:
     return RecipeUnsupported(
         f"{file} asks for {what}, which the process runtime cannot provide.",
-        hint="The container runtime can do it; this launcher's operator would have to turn it on.",
+        hint="The container runtime can build it. Here, list what pip can install in binder/requirements.txt.",
     )
