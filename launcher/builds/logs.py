@@ -101,13 +101,15 @@ class BuildLogs:
             over = channel is None or channel.closed
             changed = channel.changed if channel is not None else None
             batch = channel.after(position) if channel is not None else None
+            from_file = batch is None
             if batch is None:
                 batch, position = read_records(path, position)
             elif batch:
                 position = batch[-1].id
             if batch:
                 yield batch
-                await asyncio.sleep(0)  # a reader of a long file lets others have their turn
+                if from_file:
+                    await asyncio.sleep(0)  # a reader of a long file lets others have their turn
             elif over or changed is None:
                 return
             else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
+from launcher.builds.records import LogRecord
 from launcher.models import (
     BuildId,
     EnvironmentKey,
@@ -85,13 +87,38 @@ class LaunchEvent:
         return body if self.phase is None else {"phase": self.phase, **body}
 
 
+@dataclass(frozen=True, eq=False)
+class LogBatch:
+    """Lines of a build's log that came together. Listeners that keep up get the very same object.
+
+    So whatever is made of its lines can be made once for all of them; it may be the key of a weak dictionary.
+    """
+
+    build_id: BuildId
+    records: tuple[LogRecord, ...]
+
+    @cached_property
+    def events(self) -> tuple[LaunchEvent, ...]:
+        """One event for each line, in order."""
+        data = {"build_id": self.build_id}
+        return tuple(
+            LaunchEvent(record.stage, record.text + "\n", data, f"{self.build_id}:{record.id}")
+            for record in self.records
+        )
+
+
+def events_of(said: LaunchEvent | LogBatch) -> tuple[LaunchEvent, ...]:
+    """What was said, event by event."""
+    return said.events if isinstance(said, LogBatch) else (said,)
+
+
 class Launches(Protocol):
     """Everything about launches, for the web."""
 
     async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
         """What launching the spec would do for this person. Raises LauncherError when it is refused or not found."""
 
-    def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent]:
+    def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent | LogBatch]:
         """Start or join the launch and tell its events; the last one is ``ready`` or ``failed``, never an exception.
 
         Closing the iterator leaves the launch going on. ``after`` is the id of the last event a client has seen.
@@ -99,7 +126,7 @@ class Launches(Protocol):
 
     def build_log(
         self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
-    ) -> AsyncIterator[LaunchEvent]:
+    ) -> AsyncIterator[LaunchEvent | LogBatch]:
         """The log of one build from byte ``after``; ends when the build does. The first step raises BuildNotFound."""
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
+from launcher.builds.records import LogRecord
 from launcher.errors import BuildNotFound, LauncherError, NotAllowed
 from launcher.models import BuildId, BuildStatus, Person, ServerName, Spec, Username
 from launcher.policy.trust import home_for
-from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview
 from launcher.sessions.launch import Launch, LaunchParts, Ready, failure, read_recipe
 from launcher.sessions.names import server_name
 from launcher.sessions.tasks import LaunchTask, Turns
@@ -29,6 +32,7 @@ class LaunchService:
         self._parts = parts
         self._public_url = public_url.rstrip("/")
         self._turns = Turns()
+        self._batches: WeakValueDictionary[int, LogBatch] = WeakValueDictionary()
         self._running: dict[tuple[Username, str, bool], tuple[Launch, LaunchTask]] = {}
 
     async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
@@ -59,7 +63,9 @@ class LaunchService:
         status = row.status if row is not None else None
         return _with(preview, recipe=prepared.recipe, key=prepared.key, environment=status)
 
-    async def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent]:
+    async def launch(
+        self, request: LaunchRequest, *, after: str | None = None
+    ) -> AsyncIterator[LaunchEvent | LogBatch]:
         """See `Launches.launch`."""
         launch, task = self._join(request)
         seen = _position(after)
@@ -69,8 +75,8 @@ class LaunchService:
                     yield item
                 continue
             start = seen[1] if seen is not None and seen[0] == item else 0
-            async for event in self._log(item, start, follow=True):
-                yield event
+            async for batch in self._log(item, start, follow=True):
+                yield batch
         yield await self._last_event(request, launch, task)
 
     def _join(self, request: LaunchRequest) -> tuple[Launch, LaunchTask]:
@@ -125,20 +131,31 @@ class LaunchService:
 
     async def build_log(
         self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
-    ) -> AsyncIterator[LaunchEvent]:
+    ) -> AsyncIterator[LaunchEvent | LogBatch]:
         """See `Launches.build_log`."""
         self._row(person, build_id)
-        async for event in self._log(build_id, after, follow=follow):
-            yield event
+        async for batch in self._log(build_id, after, follow=follow):
+            yield batch
 
-    async def _log(self, build_id: BuildId, after: int, *, follow: bool) -> AsyncIterator[LaunchEvent]:
+    async def _log(self, build_id: BuildId, after: int, *, follow: bool) -> AsyncIterator[LogBatch]:
         end = None if follow else self._parts.builds.log_size(build_id)
         if end is not None and end <= after:
             return
-        async for record in self._parts.builds.watch(build_id, after):
-            yield LaunchEvent(record.stage, record.text + "\n", {"build_id": build_id}, f"{build_id}:{record.id}")
-            if end is not None and record.id >= end:
+        async with aclosing(self._parts.builds.watch_batches(build_id, after)) as batches:
+            async for records in batches:
+                if end is None or records[-1].id < end:
+                    yield self._batch(build_id, records)
+                    continue
+                if until_end := tuple(record for record in records if record.id <= end):
+                    yield LogBatch(build_id, until_end)
                 return
+
+    def _batch(self, build_id: BuildId, records: tuple[LogRecord, ...]) -> LogBatch:
+        """The one batch of a tuple of records, as long as any listener holds it."""
+        batch = self._batches.get(id(records))
+        if batch is None or batch.records is not records:
+            batch = self._batches[id(records)] = LogBatch(build_id, records)
+        return batch
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """See `Launches.cancel_build`."""

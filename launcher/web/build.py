@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from tornado.iostream import StreamClosedError
@@ -18,9 +19,9 @@ from launcher.errors import (
     ProviderUnknown,
     SpecInvalid,
 )
-from launcher.sessions.base import LaunchEvent, LaunchRequest
+from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch
 from launcher.web.base import Visitor, public_error
-from launcher.web.event_stream import EventStreamHandler, frame
+from launcher.web.event_stream import EventStreamHandler, frame, frames_of
 from launcher.web.headers import accepts_event_stream, cors_headers
 from launcher.web.metrics import WebMetrics
 from launcher.web.open_path import parse_open_path
@@ -92,8 +93,14 @@ class BuildHandler(EventStreamHandler):
 
     async def _tell(self, request: LaunchRequest, after: str | None) -> None:
         metrics: WebMetrics = self.application.settings["metrics"]
-        async with aclosing(self.relay(self.parts.launches.launch(request, after=after))) as told:
-            async for event in told:
+        launch = self.parts.launches.launch(request, after=after)
+        events = cast("AsyncGenerator[LaunchEvent | LogBatch, None]", launch)
+        async with self.attended(), aclosing(events):
+            async for event in events:
+                if isinstance(event, LogBatch):  # nothing in it is for one listener only
+                    for piece in frames_of(event):
+                        await self.send(piece)
+                    continue
                 await self.send(frame(present(event, request, self.public_origin), event.id))
                 if event.phase in {"ready", "failed"}:
                     metrics.launches.labels(outcome=event.phase).inc()

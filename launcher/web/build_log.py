@@ -10,8 +10,8 @@ from tornado.iostream import StreamClosedError
 
 from launcher.errors import BadRequest
 from launcher.models import BuildId
-from launcher.sessions.base import LaunchEvent
-from launcher.web.event_stream import EventStreamHandler, frame
+from launcher.sessions.base import LaunchEvent, LogBatch, events_of
+from launcher.web.event_stream import EventStreamHandler, frames_of
 from launcher.web.headers import accepts_event_stream
 
 _MAX_POSITION = 2**53
@@ -20,11 +20,11 @@ _MAX_POSITION = 2**53
 class _LogHandler(EventStreamHandler):
     """Opens the log of a build for the visitor."""
 
-    def log(self, build_id: str, *, after: int, follow: bool) -> AsyncGenerator[LaunchEvent, None]:
+    def log(self, build_id: str, *, after: int, follow: bool) -> AsyncGenerator[LaunchEvent | LogBatch, None]:
         """The log's events; the first step raises BuildNotFound."""
         person = self.require_visitor().person
         events = self.parts.launches.build_log(person, BuildId(build_id), after=after, follow=follow)
-        return cast("AsyncGenerator[LaunchEvent, None]", events)
+        return cast("AsyncGenerator[LaunchEvent | LogBatch, None]", events)
 
 
 class BuildLogHandler(_LogHandler):
@@ -38,9 +38,9 @@ class BuildLogHandler(_LogHandler):
                 self.set_header("Content-Type", "text/plain; charset=UTF-8")
                 try:
                     if first is not None:
-                        await self.send(first.message)
-                    async for event in events:
-                        await self.send(event.message)
+                        await self.send(_text(first))
+                    async for said in events:
+                        await self.send(_text(said))
                 except StreamClosedError:
                     return
 
@@ -54,14 +54,15 @@ class BuildEventsHandler(_LogHandler):
             raise BadRequest("This address answers with an event stream.", hint="Send `Accept: text/event-stream`.")
         after = self._position(build_id)
         with self.slots.take(self.require_visitor().person.name):
-            async with aclosing(self.relay(self.log(build_id, after=after, follow=True))) as events:
-                self.set_stream_headers()
-                try:
-                    async for event in events:
-                        await self.send(frame(event.to_dict(), event.id))
-                    await self.send('event: end\ndata: {"phase": null, "message": ""}\n\n')
-                except StreamClosedError:
-                    return
+            self.set_stream_headers()
+            try:
+                async with self.attended(), aclosing(self.log(build_id, after=after, follow=True)) as events:
+                    async for said in events:
+                        for piece in frames_of(said):
+                            await self.send(piece)
+                await self.send('event: end\ndata: {"phase": null, "message": ""}\n\n')
+            except StreamClosedError:
+                return
 
     def _position(self, build_id: str) -> int:
         """The byte to go on from; 0 for the id of another build and for nonsense."""
@@ -69,3 +70,7 @@ class BuildEventsHandler(_LogHandler):
         build, _, offset = last.rpartition(":")
         ours = build == build_id and offset.isascii() and offset.isdigit() and len(offset) <= len(str(_MAX_POSITION))
         return int(offset) if ours else 0
+
+
+def _text(said: LaunchEvent | LogBatch) -> str:
+    return "".join(event.message for event in events_of(said))

@@ -7,23 +7,50 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from tornado.iostream import StreamClosedError
 
-from launcher.sessions.base import LaunchEvent
+from launcher.sessions.base import LaunchEvent, LogBatch, events_of
 from launcher.web.base import BaseHandler
 from launcher.web.limits import StreamSlots
 
 _KEEPALIVE = ":keepalive\n\n"
+_PIECE_BYTES = 16 * 1024
+_batch_frames: WeakKeyDictionary[LogBatch, tuple[bytes, ...]] = WeakKeyDictionary()
+"""The frames of each batch, made for the first of its listeners and kept until the last one lets go of the batch."""
 
 
 def frame(body: Mapping[str, Any], event_id: str | None = None) -> str:
     """One event as text. JSON escapes every line break, so no text of a build can end a frame."""
     identity = f"id: {event_id}\n" if event_id and event_id.isprintable() else ""
     return f"{identity}data: {json.dumps(body)}\n\n"
+
+
+def frames_of(said: LaunchEvent | LogBatch) -> tuple[bytes, ...]:
+    """What was said as pieces of whole frames, to be sent one after another.
+
+    A piece is what the buffer of one slow reader may hold: about 16 KiB, more only for a single frame.
+    """
+    if not isinstance(said, LogBatch):
+        return _pieces(said)
+    pieces = _batch_frames.get(said)
+    if pieces is None:
+        pieces = _batch_frames[said] = _pieces(said)
+    return pieces
+
+
+def _pieces(said: LaunchEvent | LogBatch) -> tuple[bytes, ...]:
+    pieces = [bytearray()]
+    for event in events_of(said):
+        encoded = frame(event.to_dict(), event.id).encode()
+        if pieces[-1] and len(pieces[-1]) + len(encoded) > _PIECE_BYTES:
+            pieces.append(bytearray())
+        pieces[-1] += encoded
+    return tuple(bytes(piece) for piece in pieces)
 
 
 class EventStreamHandler(BaseHandler):
@@ -33,6 +60,8 @@ class EventStreamHandler(BaseHandler):
         """Also watch for the client leaving."""
         super().initialize()
         self.left = asyncio.Event()
+        self._sending = asyncio.Lock()  # events and keepalives are written by two tasks
+        self._sent_at = 0.0
 
     @property
     def slots(self) -> StreamSlots:
@@ -51,16 +80,22 @@ class EventStreamHandler(BaseHandler):
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Accel-Buffering", "no")
 
-    async def send(self, text: str) -> None:
+    async def send(self, data: str | bytes) -> None:
         """Write and wait until the client has taken it. A reader that stopped is dropped: raises StreamClosedError."""
-        if self.left.is_set():
-            raise StreamClosedError
-        self.write(text)
-        try:
-            await asyncio.wait_for(self.flush(), self.web.slow_reader_seconds)
-        except TimeoutError as error:
-            self.drop_reader()
-            raise StreamClosedError from error
+        async with self._sending:
+            if self.left.is_set():
+                raise StreamClosedError
+            self.write(data)
+            flushed = self.flush()
+            try:
+                if flushed.done():  # nearly always: the socket took it all
+                    flushed.result()
+                else:
+                    await asyncio.wait_for(flushed, self.web.slow_reader_seconds)
+            except TimeoutError as error:
+                self.drop_reader()
+                raise StreamClosedError from error
+            self._sent_at = asyncio.get_running_loop().time()
 
     def drop_reader(self) -> None:
         """Close the socket of a client that does not read, with whatever is still in its buffer."""
@@ -68,65 +103,42 @@ class EventStreamHandler(BaseHandler):
         if stream is not None:
             stream.close()
 
-    async def relay(self, events: AsyncIterator[LaunchEvent]) -> AsyncGenerator[LaunchEvent, None]:
-        """The events, with keepalives sent in the pauses. Ends early when the client leaves or the service stops."""
-        async with aclosing(cast("Any", events)):
-            while True:
-                upcoming = asyncio.ensure_future(_next(events))
-                try:
-                    if not await self._wait_for(upcoming):
-                        return
-                    event = upcoming.result()
-                finally:
-                    await _cancelled(upcoming)
-                if event is None:
-                    return
-                yield event
-
-    async def _wait_for(self, upcoming: asyncio.Future[Any]) -> bool:
-        """Whether the next event came; False when the client left or the service stops."""
-        gone = [asyncio.ensure_future(e.wait()) for e in (self.left, self.slots.closing)]
+    @asynccontextmanager
+    async def attended(self) -> AsyncGenerator[None, None]:
+        """Send keepalives in the pauses of the body, and break it off when the client leaves or the service stops."""
         try:
-            while True:
-                await asyncio.wait(
-                    {upcoming, *gone}, timeout=self.web.keepalive_seconds, return_when=asyncio.FIRST_COMPLETED
-                )
-                if any(task.done() for task in gone):
-                    return False
-                if upcoming.done():
-                    return True
-                await self.send(_KEEPALIVE)
+            async with asyncio.timeout(None) as scope:
+                attendant = asyncio.create_task(self._attend(scope))
+                try:
+                    yield
+                finally:
+                    attendant.cancel()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+
+    async def _attend(self, scope: asyncio.Timeout) -> None:
+        """One task for the whole stream, so that an event costs none."""
+        loop = asyncio.get_running_loop()
+        keepalive = self.web.keepalive_seconds
+        gone = [asyncio.ensure_future(e.wait()) for e in (self.left, self.slots.closing)]
+        self._sent_at = loop.time()
+        try:
+            while not any(task.done() for task in gone):
+                if (remaining := self._sent_at + keepalive - loop.time()) > 0:
+                    await asyncio.wait(gone, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+                elif self._sending.locked():
+                    self._sent_at = loop.time()  # a write that waits for the reader is no pause
+                else:
+                    await self.send(_KEEPALIVE)
+        except StreamClosedError:
+            self.left.set()
         finally:
             for task in gone:
                 task.cancel()
+        scope.reschedule(loop.time())
 
     async def linger(self) -> None:
         """Hold the finished stream open, so that an EventSource that reconnects by itself cannot launch again."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.web.linger_seconds
-        gone = [asyncio.ensure_future(e.wait()) for e in (self.left, self.slots.closing)]
-        try:
-            while (remaining := deadline - loop.time()) > 0:
-                await asyncio.wait(
-                    gone, timeout=min(remaining, self.web.keepalive_seconds), return_when=asyncio.FIRST_COMPLETED
-                )
-                if any(task.done() for task in gone):
-                    return
-                await self.send(_KEEPALIVE)
-        finally:
-            for task in gone:
-                task.cancel()
-
-
-async def _next(events: AsyncIterator[LaunchEvent]) -> LaunchEvent | None:
-    """The next event, None at the end."""
-    return await anext(events, None)
-
-
-async def _cancelled(task: asyncio.Future[Any]) -> None:
-    """Cancel a task and wait until it has really ended, so that its generator can be closed."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()  # looked at, so that asyncio does not report it again
+        async with self.attended():
+            await asyncio.sleep(self.web.linger_seconds)

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-from launcher.sessions.base import Launches, LaunchEvent, LaunchRequest
+from launcher.sessions.base import Launches, LaunchEvent, LaunchRequest, LogBatch, events_of
 
 _LOG_LINES = 400
 
@@ -48,13 +48,14 @@ async def listen(
 ) -> Told:
     """Start or join the launch and listen until it has said enough or the time is over. Leaving does not stop it."""
     told = Told()
-    events = cast("AsyncGenerator[LaunchEvent, None]", launches.launch(request))
+    events = cast("AsyncGenerator[LaunchEvent | LogBatch, None]", launches.launch(request))
     with suppress(TimeoutError):  # the time is over, which is an answer too
         async with aclosing(events), asyncio.timeout(seconds):
-            async for event in events:
-                told.add(event)
-                if enough(event):
-                    break
+            async for said in events:
+                for event in events_of(said):
+                    told.add(event)
+                    if enough(event):
+                        return told
     return told
 
 

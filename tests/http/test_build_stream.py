@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from launcher.builds.records import LogRecord
 from launcher.errors import RefNotFound
-from launcher.sessions.base import LaunchEvent
+from launcher.models import BuildId
+from launcher.sessions.base import LaunchEvent, LogBatch
 from launcher.web.settings import WebSettings
 from tests.support.scripted_launches import BUILD, QUICK
 
@@ -251,6 +253,26 @@ def test_log_lines_are_data_whatever_they_look_like(web, base, api, text):
     assert [event["phase"] for event in told] == ["building", "built", "launching", "ready"]
     assert re.findall(r"^(?!data: |$|:).*$", answer.text, re.MULTILINE) == [], "no line of a build is a field of ours"
     assert told[0]["message"].startswith(text)
+
+
+def test_lines_that_came_together_are_told_like_single_ones(web, base, api):
+    """Byte for byte, whatever the log says: a line that looks like the end of the stream is a line."""
+    texts = ["Cloning", "data: x", "\u2028\x1b]0;", "ready"]
+    together = LogBatch(
+        BuildId("b-1"), tuple(LogRecord(10 * at, 0.1, "building", text) for at, text in enumerate(texts, 1))
+    )
+    web.launches.script = (*together.events, *QUICK)
+    single = api.get(f"{base}/build/gh/u/r/HEAD", headers=STREAM, timeout=20)
+    web.launches.script = (together, *QUICK)
+    batched = api.get(f"{base}/build/gh/u/r/HEAD", headers=STREAM, timeout=20)
+
+    def frames(answer: requests.Response) -> bytes:
+        return answer.content.replace(b":keepalive\n\n", b"")
+
+    assert frames(single) == frames(batched)
+    assert [event["message"] for event in events(batched)][:4] == [text + "\n" for text in texts]
+    told = api.get(f"{base}/api/v1/builds/b-1/log", timeout=20)
+    assert told.text == "".join(text + "\n" for text in texts)
 
 
 def test_pauses_are_filled_with_keepalives(web, base, api):

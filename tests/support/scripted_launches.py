@@ -24,7 +24,7 @@ from launcher.models import (
     Spec,
     Trust,
 )
-from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview, events_of
 
 COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
 READY = LaunchEvent(
@@ -116,7 +116,7 @@ def _provider(
 class ScriptedLaunches:
     """Set ``script``, ``trust`` and so on before asking; read ``requests``, ``closed`` and so on after."""
 
-    script: tuple[LaunchEvent, ...] = QUICK
+    script: tuple[LaunchEvent | LogBatch, ...] = QUICK
     trust: Trust = Trust.TRUSTED
     problem: str | None = None
     environment: EnvironmentStatus | None = EnvironmentStatus.READY
@@ -149,7 +149,9 @@ class ScriptedLaunches:
             problem=self.problem,
         )
 
-    async def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent]:
+    async def launch(
+        self, request: LaunchRequest, *, after: str | None = None
+    ) -> AsyncIterator[LaunchEvent | LogBatch]:
         self.requests.append(request)
         self.afters.append(after)
         try:
@@ -163,10 +165,10 @@ class ScriptedLaunches:
 
     async def build_log(
         self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
-    ) -> AsyncIterator[LaunchEvent]:
+    ) -> AsyncIterator[LaunchEvent | LogBatch]:
         if build_id != "b-1":
             raise BuildNotFound("There is no such build.")
-        for event in self.script:
+        for event in (event for said in self.script for event in events_of(said)):
             if event.id is not None and int(event.id.rpartition(":")[2]) > after:
                 yield event
 
