@@ -10,7 +10,8 @@ NOTEBOOK = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}\n'
 
 @pytest.fixture
 def repository(git_server, request):
-    name = f"{request.node.name.replace('[', '-').replace(']', '')}"[:60]
+    version = "hub5" if "hub5" in request.node.name else "hub6"
+    name = f"{version}-{request.node.originalname}"[:60]
 
     class New:
         path = git_server.directory / name
