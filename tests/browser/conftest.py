@@ -13,14 +13,14 @@ __all__ = ["git_server", "index", "start"]
 TRUSTED = "git/*/trusted-*"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def up(start, tmp_path_factory):
     """Repositories whose name begins with ``trusted-`` are trusted, all others unknown."""
     with start(tmp_path_factory.mktemp("browser") / "state", trust=TRUSTED) as running:
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium():
     # Not for the whole run: playwright's event loop would be in the way of asynchronous tests elsewhere.
     with running_chromium() as browser:
