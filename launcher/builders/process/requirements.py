@@ -25,14 +25,15 @@ _OPTION_BEHIND = re.compile(r"\s(--[a-z-]+)(?:[ =](?:\"[^\"]*\"|'[^']*'|\S+))?")
 
 
 def for_uv(text: str) -> str:
-    """The same requirements, one on each line. A line that nobody understands stays for uv to refuse."""
-    lines = []
+    """The same requirements on the same lines. A line that nobody understands stays for uv to refuse."""
+    lines: list[str] = []
     for number, line in logical_lines(text):
+        lines += [""] * (number - 1 - len(lines))  # uv's complaints name the line that the person wrote
         try:
-            lines.append(_line(line, f"Line {number}"))
+            lines += _line(line, f"Line {number}").splitlines()
         except RecipeInvalid:
             lines.append(line)
-    return "".join(f"{line}\n" for line in lines if line)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _line(line: str, where: str) -> str:
