@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def inspect(executable: Path) -> Interpreter | None:
 
 def _candidates(extra: tuple[Path, ...]) -> list[Path]:
     found = [Path(getattr(sys, "_base_executable", sys.executable)), *extra]
-    try:
+    # Without uv's list there is still the launcher's own Python.
+    with suppress(OSError, subprocess.SubprocessError, ValueError, KeyError):
         listing = subprocess.run(
             [find_uv_bin(), "python", "list", "--only-installed", "--output-format", "json", "--no-config"],
             capture_output=True,
@@ -76,8 +78,6 @@ def _candidates(extra: tuple[Path, ...]) -> list[Path]:
             stdin=subprocess.DEVNULL,
         )
         found += [Path(entry["path"]) for entry in json.loads(listing.stdout)]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
-        pass
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     return found + sorted(pyenv.glob("*/bin/python3"))
 
