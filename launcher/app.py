@@ -36,7 +36,7 @@ from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
 from launcher.supervise import end_with_parent, supervise
-from launcher.tickets import SEAL_HEADER, TicketSigner
+from launcher.tickets import SEAL_HEADER, TicketSigner, kept_secret
 from launcher.web.application import make_application
 from launcher.web.base import public_error
 from launcher.web.settings import WebParts, WebSettings
@@ -129,7 +129,7 @@ def _sources(settings: Settings) -> RepositorySources:
 
 
 def _web_settings(settings: Settings, address: ServiceAddress, builder: Builder) -> WebSettings:
-    secret = _stable_secret(settings.state / "secrets" / "build-token")
+    secret = kept_secret(settings.state / "secrets" / "build-token").encode()
     return WebSettings(
         build_token_secret=secret,
         service_prefix=address.prefix,
@@ -140,16 +140,6 @@ def _web_settings(settings: Settings, address: ServiceAddress, builder: Builder)
         builder_info={"builder": builder.fingerprint[:16]},
         banner=settings.banner,
     )
-
-
-def _stable_secret(path: Path) -> bytes:
-    """32 random bytes in hex that survive restarts, readable by the service alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(os.urandom(32).hex().encode())
-    return path.read_bytes()
 
 
 async def _take_over(lock: StateLock) -> None:

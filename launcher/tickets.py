@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import jwt
 
@@ -39,6 +41,16 @@ class Ticket:
 def new_secret() -> str:
     """A fresh signing secret, 256 bits in hex."""
     return secrets.token_hex(32)
+
+
+def kept_secret(path: Path) -> str:
+    """A secret that is the same at every start: 64 hex digits in a file that we alone may read, made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(new_secret())
+    return path.read_text().strip()
 
 
 class TicketSigner:

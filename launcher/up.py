@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -23,9 +22,11 @@ from launcher.check import require_machine
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
 from launcher.hub.embedded import HUB_DATABASE, UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
+from launcher.hub.preset import free_port
 from launcher.server_environment import is_current, make_server_environment
 from launcher.store import StateLock, Store
 from launcher.supervise import end_with_parent
+from launcher.tickets import kept_secret
 
 USER = "admin"
 EXAMPLE = Path(__file__).parent / "examples" / "first-click"
@@ -116,22 +117,6 @@ def _require_usable(state: Path) -> None:
         Store.open(f"sqlite:///{state / 'launcher.sqlite'}").close()
 
 
-def _secret(state: Path, name: str) -> str:
-    """A secret that is the same at every start, readable by us alone."""
-    path = state / "secrets" / name
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-    return path.read_text().strip()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def _inner_ports(state: Path) -> dict[str, int]:
     """The hub's own port and the proxy's, the same at every start as long as they are free.
 
@@ -141,7 +126,7 @@ def _inner_ports(state: Path) -> dict[str, int]:
     ports = {"hub_port": 0, "proxy_api_port": 0}
     if path.exists():
         ports |= json.loads(path.read_bytes())
-    ports = {name: port if port and _is_free(port) else _free_port() for name, port in ports.items()}
+    ports = {name: port if port and _is_free(port) else free_port() for name, port in ports.items()}
     path.write_text(json.dumps(ports))
     return ports
 
@@ -159,7 +144,7 @@ def _is_free(port: int) -> bool:
 def _port(wanted: int) -> int:
     """The hub's port. Raises ConfigurationInvalid when it is taken or not a port."""
     if wanted == 0:
-        return _free_port()
+        return free_port()
     if not _is_free(wanted):
         raise ConfigurationInvalid(
             f"Port {wanted} cannot be used.", hint="Choose another with --port, or --port 0 for a free one."
@@ -191,8 +176,8 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
         **_inner_ports(state),
         "proxy_command": [shutil.which("configurable-http-proxy")],
         "user": USER,
-        "login_key": _secret(state, "login-key"),
-        "api_token": _secret(state, "api-token"),
+        "login_key": kept_secret(state / "secrets" / "login-key"),
+        "api_token": kept_secret(state / "secrets" / "api-token"),
         "config": str(options.config.resolve()) if options.config else "",
         "service_url": f"{url}/services/binder/",
         "launcher": {

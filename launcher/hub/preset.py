@@ -54,7 +54,7 @@ def _completed(c: Config, settings: Settings) -> Settings:
     public_url = settings.public_url or str(_value(c.JupyterHub, "public_url", "") or "")
     return replace(
         settings,
-        port=settings.port or _free_port(),
+        port=settings.port or free_port(),
         ticket_secret=settings.ticket_secret or new_secret(),
         public_url=_origin(public_url),
     )
@@ -72,7 +72,8 @@ def _value(section: Config, name: str, default: Any) -> Any:
     return value.get_value(default) if isinstance(value, LazyConfigValue) else value
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
