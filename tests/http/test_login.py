@@ -14,6 +14,7 @@ from launcher.web.settings import WebSettings
 from tests.http.conftest import PREFIX, SECRET
 from tests.http.test_build_stream import STREAM, only_event
 from tests.support.hub import free_port
+from tests.support.running import eventually
 
 
 @pytest.fixture
@@ -78,6 +79,8 @@ def test_a_login_that_did_not_start_here_is_refused(web, base, query):
 def test_one_line_for_each_request_without_secrets_and_control_characters(web, base, api, alice_token):
     with capture_logs() as lines:
         api.get(f"{base}/build/gh/u/r/%1b%5B31m{'x' * 500}?build_token=secret-token", headers=STREAM, timeout=20)
+        # The line is written when the answer is already on its way.
+        eventually(lambda: [line for line in lines if line["event"] == "request"], what="the line of the request")
     (line,) = [line for line in lines if line["event"] == "request"]
     assert line["user"] == "alice"
     assert len(line["path"]) <= 200

@@ -151,7 +151,7 @@ def test_the_regular_hub_is_still_there(up):
 def test_requirements_as_pip_reads_them(up, repository, git_server):
     project = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
     project += '[project]\nname = "faraway"\nversion = "1"\n'
-    name = f"faraway-{repository.path.name[-4:]}"
+    name = f"faraway-{repository.path.name}"
     make_repository(git_server.directory / name, {"pyproject.toml": project, "faraway.py": "answer = 42\n"})
     requirements = f"-rmore.txt\n-e git+{git_server.url(name)}@main#egg=faraway\n"
     repo = repository({"requirements.txt": requirements, "more.txt": "humanize \\\n  >=4\n", "c.txt": "humanize<99\n"})
