@@ -174,7 +174,9 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
         stack.push_async_callback(builds.stop)
         sources = _sources(settings)
         signer = TicketSigner(settings.ticket_secret)
-        parts = LaunchParts(sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url)
+        parts = LaunchParts(
+            sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url, settings.dask
+        )
         launches = LaunchService(parts, public_url=settings.public_url)
 
         async def hub_answers() -> dict[str, object]:

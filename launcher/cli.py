@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     server = commands.add_parser("server-environment", help="make or refresh the environment of the Jupyter server")
     server.add_argument("directory", type=Path, metavar="DIR", help="where; c.Launcher.server_environment names it")
     commands.add_parser("serve", help="run the service; JupyterHub starts this by itself")
+    commands.add_parser("dask-gateway", help="run Dask-Gateway; JupyterHub starts this by itself")
     return root
 
 
@@ -35,6 +36,9 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="everything that stays")
     up.add_argument("--config", type=Path, metavar="FILE", help="a jupyterhub_config.py on top of the defaults")
     up.add_argument("--runtime", choices=["process"], default="process", help="where builds and sessions run")
+    up.add_argument(
+        "--dask", action=argparse.BooleanOptionalAction, default=True, help="Dask-Gateway for sessions; on by default"
+    )
     up.add_argument(
         "--trust", action="append", default=[], metavar="PATTERN", help="trust these repositories, e.g. 'gh/my-org/*'"
     )
@@ -70,6 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 state=arguments.state,
                 config=arguments.config,
                 runtime=arguments.runtime,
+                dask=arguments.dask,
                 trust=tuple(arguments.trust),
                 allow_hosts=tuple(arguments.allow_host),
                 json=arguments.json,
@@ -84,6 +89,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
         make_server_environment(arguments.directory)
         return 0
+    if arguments.command == "dask-gateway":
+        from launcher.dask.gateway import serve as serve_gateway
+
+        return serve_gateway()
     from launcher.app import serve
 
     return serve()

@@ -15,6 +15,7 @@ from typing import Any
 from traitlets import Bool, Dict, Enum, Integer, List, TraitError, Unicode, validate
 from traitlets.config import Config, Configurable
 
+from launcher.dask.config import DaskSettings, LauncherDask
 from launcher.errors import ConfigurationInvalid
 from launcher.policy.trust import TrustPolicy
 
@@ -56,6 +57,7 @@ class Settings:
     source_max_bytes: int
     session_start_timeout_seconds: int
     session_variables: dict[str, str]
+    dask: DaskSettings | None
 
     @property
     def state(self) -> Path:
@@ -84,8 +86,9 @@ class Settings:
             known: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in body.items()
             }
-            return cls(**known)
-        except (ValueError, TypeError, AttributeError) as error:
+            dask = known.pop("dask", None)
+            return cls(**known, dask=DaskSettings.from_dict(dask) if dask else None)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ConfigurationInvalid(
                 f"{SETTINGS_VARIABLE} does not hold the launcher's settings.",
                 hint="Let `launcher.enable(c)` in jupyterhub_config.py start the service.",
@@ -182,6 +185,7 @@ class Launcher(Configurable):
     session_variables = Dict(
         value_trait=Unicode(), key_trait=Unicode(), help="Environment variables that every launched session gets."
     ).tag(config=True)
+    dask = Bool(False, help="Dask-Gateway for sessions; `c.LauncherDask` has its settings.").tag(config=True)
 
     @validate("service_name")
     def _service_name(self, proposal: dict[str, Any]) -> str:
@@ -203,6 +207,7 @@ class Launcher(Configurable):
         """The traits as `Settings`, paths made absolute. Raises ConfigurationInvalid when they cannot work together."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        values["dask"] = LauncherDask(config=self.config).settings() if self.dask else None
         values["state_directory"] = str(Path(self.state_directory).expanduser().resolve())
         values["server_environment"] = str(
             Path(self.server_environment or Path(values["state_directory"]) / "server-environment")
@@ -224,13 +229,13 @@ class Launcher(Configurable):
 
 def read_settings(config: Config) -> Settings:
     """Settings from a loaded configuration. Raises ConfigurationInvalid for unknown or wrong traits."""
-    section = config.get("Launcher", {})
-    unknown = sorted(set(section) - set(Launcher.class_trait_names(config=True)))
-    if unknown:
-        raise ConfigurationInvalid(
-            f"c.Launcher has no setting called {unknown[0]!r}.",
-            hint="The settings are listed in the configuration reference; check the spelling.",
-        )
+    for section in (Launcher, LauncherDask):
+        unknown = sorted(set(config.get(section.__name__, {})) - set(section.class_trait_names(config=True)))
+        if unknown:
+            raise ConfigurationInvalid(
+                f"c.{section.__name__} has no setting called {unknown[0]!r}.",
+                hint="The settings are listed in the configuration reference; check the spelling.",
+            )
     try:
         return Launcher(config=config).settings()
     except TraitError as error:

@@ -21,7 +21,8 @@
     │   ├── RepositoryNotFound
     │   ├── RefNotFound
     │   ├── RefAmbiguous
-    │   └── BuildNotFound
+    │   ├── BuildNotFound
+    │   └── ClusterNotFound
     ├── SourceError
     │   ├── SourceUnavailable      the host did not answer, or not in time
     │   ├── SourceTooLarge         more bytes, files or objects than allowed
@@ -38,6 +39,11 @@
     ├── SessionError
     │   ├── SessionStartFailed
     │   └── ContentFailed          the files could not be put in place
+    ├── DaskError
+    │   ├── DaskNotAllowed         this person or session may not have clusters; says why
+    │   ├── DaskLimitExceeded      more clusters, workers, cores or memory than allowed; names the limit
+    │   ├── DaskUnavailable        the gateway is off or does not answer
+    │   └── ClusterStartFailed     the cluster could not be started
     ├── HubUnavailable
     ├── RateLimited
     └── OperatorError              configuration or machine; the operator can mend it
@@ -198,6 +204,12 @@ class BuildNotFound(NotFound):
     code = "build_not_found"
 
 
+class ClusterNotFound(NotFound):
+    """There is no such Dask cluster, or it belongs to somebody else."""
+
+    code = "cluster_not_found"
+
+
 class SourceError(LauncherError):
     """The place where the repository lives gave trouble."""
 
@@ -299,6 +311,40 @@ class ContentFailed(SessionError):
     """The repository's files could not be put in place."""
 
     code = "content_failed"
+
+
+class DaskError(LauncherError):
+    """Something about Dask clusters."""
+
+    code = "dask_error"
+    http_status = 500
+
+
+class DaskNotAllowed(DaskError):
+    """This person, or this session of theirs, may not have clusters; the message says why."""
+
+    code = "dask_not_allowed"
+    http_status = 403
+
+
+class DaskLimitExceeded(DaskError):
+    """More clusters, workers, cores or memory than the operator allows; the message names the limit."""
+
+    code = "dask_limit_exceeded"
+    http_status = 409
+
+
+class DaskUnavailable(DaskError):
+    """Dask is not switched on here, or the gateway does not answer."""
+
+    code = "dask_unavailable"
+    http_status = 503
+
+
+class ClusterStartFailed(DaskError):
+    """The cluster could not be started; the message says why."""
+
+    code = "cluster_start_failed"
 
 
 class HubUnavailable(LauncherError):

@@ -30,12 +30,13 @@ _MINIMUM_SECRET_BYTES = 32
 
 @dataclass(frozen=True)
 class Ticket:
-    """What a valid ticket says."""
+    """What a valid ticket says. dask: the session's token may use Dask-Gateway, if its person may."""
 
     jti: str
     user: str
     server_name: str
     expires: datetime
+    dask: bool = False
 
 
 def new_secret() -> str:
@@ -67,10 +68,12 @@ class TicketSigner:
             )
         self._secret = secret
 
-    def sign(self, user: str, server_name: str, *, now: datetime | None = None) -> tuple[str, Ticket]:
+    def sign(
+        self, user: str, server_name: str, *, dask: bool = False, now: datetime | None = None
+    ) -> tuple[str, Ticket]:
         """A new ticket in its wire form and as a value; it expires after `LIFETIME`."""
         issued = now or datetime.now(UTC)
-        ticket = Ticket(secrets.token_urlsafe(24), user, server_name, issued + LIFETIME)
+        ticket = Ticket(secrets.token_urlsafe(24), user, server_name, issued + LIFETIME, dask)
         claims = {
             "iss": _ISSUER,
             "aud": _AUDIENCE,
@@ -79,6 +82,7 @@ class TicketSigner:
             "jti": ticket.jti,
             "iat": issued,
             "exp": ticket.expires,
+            "dask": dask,
         }
         return jwt.encode(claims, self._secret, algorithm=ALGORITHM), ticket
 
@@ -104,7 +108,7 @@ class TicketSigner:
                 hint="Open the repository's launch link again.",
             )
         expires = datetime.fromtimestamp(claims["exp"], UTC)
-        return Ticket(str(claims["jti"]), user, server_name, expires)
+        return Ticket(str(claims["jti"]), user, server_name, expires, claims.get("dask") is True)
 
     def seal(self, token: str, answer: bytes) -> str:
         """Proof that the answer to this ticket comes from the launcher: a keyed hash of both, in hex.

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from launcher.check import require_machine
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
 from launcher.hub.embedded import HUB_DATABASE, UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
-from launcher.hub.preset import free_port
+from launcher.ports import free_port, is_free, kept_ports
 from launcher.server_environment import is_current, make_server_environment
 from launcher.store import StateLock, Store
 from launcher.supervise import end_with_parent
@@ -44,6 +43,7 @@ class UpOptions:
     state: Path
     config: Path | None
     runtime: str
+    dask: bool
     trust: tuple[str, ...]
     allow_hosts: tuple[str, ...]
     json: bool
@@ -117,35 +117,11 @@ def _require_usable(state: Path) -> None:
         Store.open(f"sqlite:///{state / 'launcher.sqlite'}").close()
 
 
-def _inner_ports(state: Path) -> dict[str, int]:
-    """The hub's own port and the proxy's, the same at every start as long as they are free.
-
-    A session that outlived a crash goes on asking the hub where it was.
-    """
-    path = state / "ports.json"
-    ports = {"hub_port": 0, "proxy_api_port": 0}
-    if path.exists():
-        ports |= json.loads(path.read_bytes())
-    ports = {name: port if port and _is_free(port) else free_port() for name, port in ports.items()}
-    path.write_text(json.dumps(ports))
-    return ports
-
-
-def _is_free(port: int) -> bool:
-    try:
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-    except (OSError, OverflowError):
-        return False
-    return True
-
-
 def _port(wanted: int) -> int:
     """The hub's port. Raises ConfigurationInvalid when it is taken or not a port."""
     if wanted == 0:
         return free_port()
-    if not _is_free(wanted):
+    if not is_free(wanted):
         raise ConfigurationInvalid(
             f"Port {wanted} cannot be used.", hint="Choose another with --port, or --port 0 for a free one."
         )
@@ -173,7 +149,7 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
         "state": str(state),
         "bind_url": url,
         "public_url": url,
-        **_inner_ports(state),
+        **kept_ports(state / "ports.json", ("hub_port", "proxy_api_port")),
         "proxy_command": [shutil.which("configurable-http-proxy")],
         "user": USER,
         "login_key": kept_secret(state / "secrets" / "login-key"),
@@ -188,6 +164,7 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
             "trusted_repositories": ["local/*", *options.trust],
             "allow_hosts": list(options.allow_hosts),
             "local_directories": _directories(options),
+            "dask": options.dask,
         },
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 from dataclasses import replace
 from typing import Any
@@ -15,8 +14,10 @@ from traitlets.config.loader import LazyConfigValue
 
 from launcher.config import SETTINGS_VARIABLE, Settings, read_settings
 from launcher.errors import ConfigurationInvalid
+from launcher.hub.dask import dask_roles, dask_service, token_scopes, with_ports
 from launcher.hub.redirect import redirect_hook
 from launcher.hub.spawner_class import launch_spawner, resolve_spawner_class
+from launcher.ports import free_port
 from launcher.tickets import new_secret
 
 _PASSED_ON = re.compile(
@@ -57,6 +58,7 @@ def _completed(c: Config, settings: Settings) -> Settings:
         port=settings.port or free_port(),
         ticket_secret=settings.ticket_secret or new_secret(),
         public_url=_origin(public_url),
+        dask=with_ports(settings.dask, settings.state) if settings.dask else None,
     )
 
 
@@ -72,28 +74,23 @@ def _value(section: Config, name: str, default: Any) -> Any:
     return value.get_value(default) if isinstance(value, LazyConfigValue) else value
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def _add_service(c: Config, settings: Settings) -> None:
-    """Put our service into the hub's list, in place of an older entry of ours."""
-    environment = {SETTINGS_VARIABLE: settings.to_json(), "PYTHONUNBUFFERED": "1"}
+    """Put our services into the hub's list, in place of older entries of ours."""
+    environment = {"PYTHONUNBUFFERED": "1"}
     environment |= {name: value for name, value in os.environ.items() if _PASSED_ON.fullmatch(name)}
     service = {
         "name": settings.service_name,
         "url": f"http://127.0.0.1:{settings.port}",
         "command": [sys.executable, "-m", "launcher", "serve"],
-        "environment": environment,
-        "oauth_client_allowed_scopes": list(OAUTH_SCOPES),
+        "environment": {**environment, SETTINGS_VARIABLE: settings.to_json()},
+        "oauth_client_allowed_scopes": [*OAUTH_SCOPES, *([settings.dask.scope] if settings.dask else [])],
         "oauth_no_confirm": True,
         "display": True,
     }
-    others = [entry for entry in _value(c.JupyterHub, "services", []) if entry.get("name") != settings.service_name]
-    c.JupyterHub.services = [*others, service]
+    services = [service, *([dask_service(settings, settings.dask, environment)] if settings.dask else [])]
+    ours = {entry["name"] for entry in services}
+    others = [entry for entry in _value(c.JupyterHub, "services", []) if entry.get("name") not in ours]
+    c.JupyterHub.services = [*others, *services]
 
 
 def _allow_everyone(c: Config, settings: Settings) -> None:
@@ -106,10 +103,13 @@ def _allow_everyone(c: Config, settings: Settings) -> None:
         roles.append(user)
     scopes = list(user.get("scopes", ["self"]))
     user["scopes"] = scopes if scope in scopes else [*scopes, scope]
-    c.JupyterHub.load_roles = roles
+    c.JupyterHub.load_roles = dask_roles(settings.dask, roles) if settings.dask else roles
 
 
 def _set_spawner(c: Config, settings: Settings) -> None:
     """Put the launcher's spawner on top of the one the hub uses."""
     base = resolve_spawner_class(c.JupyterHub.get("spawner_class"))
     c.JupyterHub.spawner_class = launch_spawner(base, settings)
+    if settings.dask:
+        before = _value(c.Spawner, "server_token_scopes", [])
+        c.Spawner.server_token_scopes = token_scopes(getattr(before, "launcher_scopes", before), settings.dask)

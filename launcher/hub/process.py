@@ -23,6 +23,7 @@ from traitlets import Unicode
 from launcher.errors import LauncherError, SessionStartFailed
 from launcher.hub.homes import directory_name, make_home, project_home
 from launcher.hub.probe import require_login
+from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords
 from launcher.hub.session import DESCRIPTION_NAME, SOCKET_NAME, describe_session, first_command, session_sandbox
 from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
 from launcher.hub.waiting import SessionVoice
@@ -80,12 +81,12 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         self.port = self.port or random_port()
         self.run_directory = tempfile.mkdtemp(prefix="launcher-session-")
         run = Path(self.run_directory)
-        (run / "tmp").mkdir()
-        for directory in (run, run / "tmp"):
-            self._give(directory)
+        self._furnish(run)
         description = describe_session(plan, arguments=self.get_args())
         (run / DESCRIPTION_NAME).write_text(json.dumps(description))
-        sandbox = session_sandbox(self.launch_settings, plan, home=self._home(plan), run=run)
+        home = self._home(plan)
+        self._records.write(self._record(plan, home))
+        sandbox = session_sandbox(self.launch_settings, plan, home=home, run=run)
         progress = self._progress or asyncio.Queue()
         async with SessionVoice(run / SOCKET_NAME, progress.put_nowait) as voice:
             os.chmod(run / SOCKET_NAME, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
@@ -96,6 +97,14 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         await require_login(address, self.port, base_url=self.server.base_url, hub_base_url=self.hub.base_url)
         return address, self.port
 
+    def _furnish(self, run: Path) -> None:
+        """Put into a new run directory what the session and its neighbours expect there."""
+        for name in ("tmp", VARIABLES_NAME):
+            (run / name).mkdir()
+        (run / ALIVE_NAME).touch()
+        for path in (run, *run.iterdir()):
+            self._give(path)
+
     def _patience(self) -> float:
         """How long the server may take to answer: shorter than the Hub's own limit, which ends without a word."""
         return float(min(self.launch_settings.session_start_timeout_seconds, max(self.start_timeout - 5, 5)))
@@ -103,7 +112,7 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
     def _popen(self, argv: list[str], plan: LaunchPlan | None) -> subprocess.Popen[bytes]:
         """The process. Secrets travel in its environment, never in its arguments, which everybody can read."""
         environment = {**self.get_env(), "HOME": "/home/jovyan", "SHELL": "/bin/bash"}
-        environment |= dict(self.launch_settings.session_variables)
+        environment |= self.dask_variables() | dict(self.launch_settings.session_variables)
         if plan is not None:
             environment |= dict(plan.variables)
         return subprocess.Popen(
@@ -142,6 +151,24 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         with suppress(TimeoutError, ProcessLookupError):
             await asyncio.wait_for(self._exit_of(self.pid), timeout)
         return await self.poll() is not None
+
+    @property
+    def _records(self) -> SessionRecords:
+        return SessionRecords(self.launch_settings.state)
+
+    def _record(self, plan: LaunchPlan | None, home: Path) -> SessionRecord:
+        """What others on this machine may rely on about this session."""
+        return SessionRecord(
+            user=self.user.name,
+            server_name=self.name,
+            environment=plan.environment if plan is not None else None,
+            home=str(home),
+            run_directory=self.run_directory,
+            owner=self._owner(),
+            repository=str((plan.content or {}).get("name", "")) if plan is not None else "",
+            dask=self.may_use_dask(),
+            personal=plan is None or plan.home is HomeKind.PERSONAL,
+        )
 
     def _owner(self) -> tuple[int, int] | None:
         """Who must own the person's files, when sessions run as system users."""
@@ -214,5 +241,6 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         """Forget a session that has ended, and remove its run directory."""
         super().clear_state()  # type: ignore[misc]
         if self.run_directory:
+            self._records.remove(self.user.name, self.name)
             shutil.rmtree(self.run_directory, ignore_errors=True)
             self.run_directory = ""

@@ -11,6 +11,7 @@ from launcher.builders.process.sandbox import ENVIRONMENT, HOME, Sandbox
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
 from launcher.config import Settings
 from launcher.errors import SessionStartFailed
+from launcher.hub.records import ALIVE_NAME
 from launcher.models import LaunchPlan, SessionMode
 
 SOCKET_NAME = "voice"
@@ -77,6 +78,7 @@ def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, 
         die_with_parent=False,
         keep_environment=True,
         tmp_bytes=None,
+        lock_file=f"{_RUN}/{ALIVE_NAME}",
     )
 
 

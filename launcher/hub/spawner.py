@@ -13,6 +13,7 @@ from traitlets import HasTraits
 
 from launcher.config import Settings
 from launcher.errors import LauncherError, TicketInvalid
+from launcher.hub.dask import session_variables
 from launcher.hub.redeem import redeem
 from launcher.models import LaunchPlan
 from launcher.sessions.names import is_launch_server
@@ -58,6 +59,24 @@ class LaunchSpawnerMixin(HasTraits):
         """Keep our ticket out of the operator's own handling of options, which would warn about it at every launch."""
         others = {name: value for name, value in user_options.items() if name != "ticket"}
         await super()._run_apply_user_options(others)  # type: ignore[misc]
+
+    def may_use_dask(self) -> bool:
+        """Whether this start may have Dask: a regular session, or one whose ticket says so."""
+        if self.launch_settings.dask is None:
+            return False
+        ticket = self.user_options.get("ticket")
+        if ticket is None:
+            return not is_launch_server(self.name)
+        signer = TicketSigner(self.launch_settings.ticket_secret)
+        try:
+            return signer.read(str(ticket), user=self.user.name, server_name=self.name).dask
+        except LauncherError:
+            return False  # `redeem_plan` says what is wrong with it
+
+    def dask_variables(self) -> dict[str, str]:
+        """What the session needs to find Dask-Gateway; nothing when Dask is off. Without the right it is told why."""
+        dask = self.launch_settings.dask
+        return session_variables(dask, str(self.hub.base_url).removesuffix("hub/")) if dask is not None else {}
 
     def _service_path(self) -> str:
         """The launcher's pages as a path on the hub."""

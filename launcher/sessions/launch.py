@@ -11,6 +11,7 @@ import structlog
 from launcher.builders.base import Builder
 from launcher.builds import BuildQueue
 from launcher.crashpoints import crash_point
+from launcher.dask.config import DaskSettings
 from launcher.environments import detect, environment_key
 from launcher.errors import BuildFailed, ConfirmationRequired, LauncherError, SessionStartFailed
 from launcher.models import (
@@ -49,6 +50,7 @@ class LaunchParts:
     policy: TrustPolicy
     signer: TicketSigner
     hub_api_url: str
+    dask: DaskSettings | None = None
 
     def hub(self, token: str) -> HubClient:
         """The Hub's API for one visitor."""
@@ -224,7 +226,8 @@ class Launch:
         """Start the session with a ticket; returns its URL path."""
         say(LaunchEvent("launching", "Launching server...\n"))
         plan = self._plan(name, home, environment, prepared)
-        token, ticket = self._parts.signer.sign(self._user, name)
+        dask = self._parts.dask is not None and home is HomeKind.PERSONAL
+        token, ticket = self._parts.signer.sign(self._user, name, dask=dask)
         self._parts.store.issue_ticket(ticket.jti, plan, ticket.expires)
         self._parts.store.save_session(
             self._user, name, resolved=prepared.snapshot.resolved, environment_key=prepared.key, home=home

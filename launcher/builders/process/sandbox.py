@@ -105,6 +105,7 @@ class Sandbox:
     host_name: what the machine is called inside.
     keep_environment: leave the variables to the caller's ``env``, because arguments can be read by every user of the
         machine and a session's variables hold its Hub token; ``environment`` is not used then.
+    lock_file: a file inside on which a lock is held as long as the sandbox runs, see `launcher.hub.records`.
     """
 
     read_only: tuple[tuple[Path, str], ...] = ()
@@ -119,6 +120,7 @@ class Sandbox:
     tmp_bytes: int | None = 512 * 1024 * 1024
     host_name: str = "binder"
     keep_environment: bool = False
+    lock_file: str | None = None
     info_descriptor: int | None = None
     block_descriptor: int | None = None
 
@@ -144,6 +146,8 @@ class Sandbox:
             arguments.append("--unshare-net")
         if self.die_with_parent:
             arguments.append("--die-with-parent")
+        if self.lock_file is not None:
+            arguments += ["--lock-file", self.lock_file]
         if self.info_descriptor is not None:
             arguments += ["--info-fd", str(self.info_descriptor)]
         if self.block_descriptor is not None:

@@ -1,0 +1,1 @@
+"""Dask-Gateway beside the hub: who may have clusters, of what size, in which environment, for how long."""

@@ -1,0 +1,85 @@
+"""What Dask adds to a hub: a service, the right to use it, and what sessions need to find it. Off means no trace."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jupyterhub import orm
+
+from launcher.config import SETTINGS_VARIABLE, Settings
+from launcher.dask.config import DaskSettings
+from launcher.ports import kept_ports
+
+ROLE = "launcher-dask"
+_PORTS = ("port", "api_port", "dashboards_port")
+
+
+def with_ports(dask: DaskSettings, state: Path) -> DaskSettings:
+    """The settings with every port filled. Clusters and sessions outlive the hub and go on asking where they asked."""
+    kept = kept_ports(state / "dask" / "ports.json", _PORTS, replace_taken=False)
+    chosen: dict[str, Any] = {name: getattr(dask, name) or kept[name] for name in _PORTS}
+    return replace(dask, **chosen)
+
+
+def dask_service(settings: Settings, dask: DaskSettings, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The Hub's service in front of the clusters."""
+    return {
+        "name": dask.service_name,
+        "url": f"http://127.0.0.1:{dask.port}",
+        "command": [sys.executable, "-m", "launcher", "dask-gateway"],
+        "environment": {**environment, SETTINGS_VARIABLE: settings.to_json()},
+        # who is an admin: they may look at other people's dashboards
+        "oauth_client_allowed_scopes": ["read:users!user"],
+        "oauth_no_confirm": True,
+        "display": False,
+    }
+
+
+def dask_roles(dask: DaskSettings, roles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The roles with the right to use Dask: everybody's, or a role of ours for the groups that may."""
+    if dask.groups:
+        ours = {"name": ROLE, "description": "May have Dask clusters", "scopes": [dask.scope], "groups": [*dask.groups]}
+        return [*(role for role in roles if role.get("name") != ROLE), ours]
+    return [
+        {**role, "scopes": [*role.get("scopes", ["self"]), dask.scope]}
+        if role.get("name") == "user" and dask.scope not in role.get("scopes", [])
+        else role
+        for role in roles
+    ]
+
+
+def token_scopes(before: Any, dask: DaskSettings) -> Callable[[Any], Awaitable[list[str]]]:
+    """For ``c.Spawner.server_token_scopes``: what the operator said, and Dask for the sessions that may have it.
+
+    The Hub drops what the person does not have, so that a session never gets more than its person.
+    """
+
+    async def scopes(spawner: Any) -> list[str]:
+        asked = before(spawner) if callable(before) else before
+        if inspect.isawaitable(asked):
+            asked = await asked
+        if not asked:  # the Hub's own default, which a list of ours would replace
+            asked = orm.Role.find(spawner.db, "server").scopes
+        return [*asked, dask.scope] if spawner.may_use_dask() else list(asked)
+
+    scopes.launcher_scopes = before  # type: ignore[attr-defined]  # `enable` called twice wraps the operator's own
+    return scopes
+
+
+def session_variables(dask: DaskSettings, base_url: str) -> dict[str, str]:
+    """The variables with which ``Gateway()`` needs no argument. ``base_url`` is the whole hub's, such as ``/``."""
+    path = f"{base_url}services/{dask.service_name}"
+    return {
+        "DASK_GATEWAY__ADDRESS": f"http://127.0.0.1:{dask.port}{path}",
+        "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://127.0.0.1:{dask.port}",
+        "DASK_GATEWAY__PUBLIC_ADDRESS": path,
+        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
+        # for environments that bring a JupyterLab with its own Dask extension
+        "DASK_LABEXTENSION__FACTORY__MODULE": "dask_gateway",
+        "DASK_LABEXTENSION__FACTORY__CLASS": "GatewayCluster",
+    }
