@@ -64,8 +64,9 @@ class DaskSettings:
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> DaskSettings:
         """The inverse of ``dataclasses.asdict`` after a way through JSON."""
-        known = {one.name: body[one.name] for one in fields(cls)}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        values: dict[str, Any] = {one.name: body[one.name] for one in fields(cls)}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
 
 class LauncherDask(Configurable):
@@ -90,8 +91,8 @@ class LauncherDask(Configurable):
     ).tag(config=True)
     user_limits = Dict(
         {"clusters": 4, "workers": 16, "cores": 16, "memory": "32 G"},
-        help="What one person may have at once: `clusters`, `workers`, `cores` and `memory` of workers. Asked-for sizes "
-        "count, not used ones. Leave a kind out for no limit.",
+        help="What one person may have at once: `clusters`, `workers`, `cores` and `memory` of workers. Asked-for "
+        "sizes count, not used ones. Leave a kind out for no limit.",
     ).tag(config=True)
     group_user_limits = Dict(
         help="Other limits for each member of a group, by group: `{'course-1': {'workers': 4}}`. Kinds that are left "
@@ -103,11 +104,11 @@ class LauncherDask(Configurable):
     worker_cores = Integer(1, min=1, help="Cores of a worker, unless the person chooses.").tag(config=True)
     worker_cores_max = Integer(4, min=1, help="Most cores a worker can be given.").tag(config=True)
     worker_memory = Union(
-        [Integer(), Float(), Unicode()], "2 G", help="Memory of a worker, unless the person chooses."
+        [Integer(), Float(), Unicode()], default_value="2 G", help="Memory of a worker, unless the person chooses."
     ).tag(config=True)
-    worker_memory_max = Union([Integer(), Float(), Unicode()], "8 G", help="Most memory of one worker.").tag(
-        config=True
-    )
+    worker_memory_max = Union(
+        [Integer(), Float(), Unicode()], default_value="8 G", help="Most memory of one worker."
+    ).tag(config=True)
     idle_timeout_seconds = Float(
         1800, min=0, help="A cluster without work ends after this time; 0 lets it idle as long as its session lives."
     ).tag(config=True)
