@@ -1,6 +1,7 @@
 """The server environment: the one prebuilt environment whose Jupyter server every session runs.
 
-It is ours: JupyterLab, Notebook 7, nbgitpuller and the single-user server of the hub's own JupyterHub version.
+It is ours: JupyterLab, Notebook 7, nbgitpuller and the single-user server of the hub's own JupyterHub version. Regular
+sessions have it as their kernel's environment too, which is why Dask's packages are in it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from launcher.dask.config import LauncherDask
 from launcher.errors import ConfigurationInvalid
 
 STAMP = "launcher-server-environment.txt"
 REQUIREMENTS = ("jupyterlab>=4.4", "notebook>=7.4", "nbgitpuller>=1.3", "ipykernel>=6.30", "ipywidgets>=8.1", "pip")
+# Only the part of the Dask panel that runs in browsers is used. Its Python would import `distributed` into every
+# session's server; so it is in a folder of its own that no Python looks into.
+PANEL = "dask-labextension>=7"
+PANEL_DIRECTORY = Path("share", "launcher", "dask-panel")
 # jsonschema asks for it under its "format" extra, no Jupyter schema uses it, and importing it takes longer than the
 # rest of a server's start together (jupyter_server issue 1559).
 LEFT_OUT = ("rfc3987-syntax",)
@@ -28,7 +34,7 @@ LAB_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"checkForUpdates
 
 def requirements() -> tuple[str, ...]:
     """What goes in: the single-user server must be of the hub's version."""
-    return (*REQUIREMENTS, f"jupyterhub=={importlib.metadata.version('jupyterhub')}")
+    return (*REQUIREMENTS, *LauncherDask().packages, f"jupyterhub=={importlib.metadata.version('jupyterhub')}")
 
 
 def is_current(directory: Path) -> bool:
@@ -38,7 +44,7 @@ def is_current(directory: Path) -> bool:
 
 
 def _stamp() -> str:
-    return "\n".join((sys.version, *requirements(), *LEFT_OUT, json.dumps(LAB_SETTINGS))) + "\n"
+    return "\n".join((sys.version, *requirements(), PANEL, *LEFT_OUT, json.dumps(LAB_SETTINGS))) + "\n"
 
 
 def make_server_environment(directory: Path) -> None:
@@ -54,10 +60,12 @@ def make_server_environment(directory: Path) -> None:
 def _make(directory: Path) -> None:
     uv = find_uv_bin()
     python = str(directory / "bin" / "python")
+    install = [uv, "pip", "install", "--quiet", "--python", python]
     steps = (
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(directory)],
-        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *requirements()],
+        [*install, "--compile-bytecode", *requirements()],
         [uv, "pip", "uninstall", "--quiet", "--python", python, *LEFT_OUT],
+        [*install, "--no-deps", "--target", str(directory / PANEL_DIRECTORY), PANEL],
     )
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     for step in steps:
