@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Self
 
@@ -16,12 +17,14 @@ _NAME = "service.lock"
 class StateLock:
     """Holds a state directory for this process from `acquire` to `release`, as a context manager or by hand.
 
+    ``patience_seconds``: how long ``with`` waits for whoever holds it.
     The lock is on an open file description: a ``kill -9`` releases it, programs started by us do not inherit it.
     A leftover file means nothing.
     """
 
-    def __init__(self, state_directory: Path) -> None:
+    def __init__(self, state_directory: Path, *, patience_seconds: float = 0) -> None:
         self._directory = state_directory
+        self._patience = patience_seconds
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
@@ -50,8 +53,16 @@ class StateLock:
             self._descriptor = None
 
     def __enter__(self) -> Self:
-        self.acquire()
-        return self
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self.acquire()
+            except StateUnusable:  # whoever had it before may still drain
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return self
 
     def __exit__(self, *_: object) -> None:
         self.release()

@@ -1,0 +1,312 @@
+"""The backend of the gateway: what clusters there are, of whom, how big, for how long. A runtime runs them.
+
+On top of upstream's database backend, whose loops converge to what its rows say: a restart loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from dask_gateway_server.backends.base import PublicException
+from dask_gateway_server.backends.db_base import DBBackendBase, JobStatus
+from dask_gateway_server.options import Options
+from dask_gateway_server.traitlets import Type
+
+from launcher.dask import api, limits, messages
+from launcher.dask.authenticator import GatewayUser
+from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, SCHEDULER, ClusterOrder, ClusterRuntime, ProcessEnded
+from launcher.dask.config import DaskSettings
+from launcher.dask.dashboards import Dashboard
+from launcher.dask.options import options_for
+from launcher.errors import ClusterStartFailed, LauncherError
+
+_LOOK_SECONDS = 1.0
+_STATUS_SECONDS = 2.0
+_HOUR = 3600
+
+
+class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-server has no types
+    """Clusters of sessions. ``runtime`` runs them, ``settings`` say what is allowed."""
+
+    cluster_config_class = Type(
+        "launcher.dask.options.LaunchClusterConfig", klass="dask_gateway_server.backends.base.ClusterConfig"
+    )
+    runtime: ClusterRuntime
+    settings: DaskSettings
+    default_host = "127.0.0.1"
+
+    # Life of the service
+
+    async def setup(self, app: web.Application) -> None:
+        """Start, find every cluster again, remove what belongs to none."""
+        await super().setup(app)
+        app.add_routes(api.routes())
+        # The proxy outlives this process: event numbers must never repeat, or it would wait for ones it has seen.
+        self.proxy.events, self.proxy._next_id = [], int(time.time() * 1000)  # noqa: SLF001 - upstream starts at 1
+        self.proxy.offset = self.proxy._next_id - 1  # noqa: SLF001
+        for path in ("/clusters", "/oauth_callback"):
+            await self.proxy.add_route(kind="PATH", path=path, target=self.dashboards_url)
+
+    @property
+    def dashboards_url(self) -> str:
+        """Where the guard of the dashboards listens."""
+        return f"http://127.0.0.1:{self.settings.dashboards_port}"
+
+    async def do_setup(self) -> None:
+        """The runtime's start, and the loop that ends clusters with their sessions."""
+        await self.runtime.setup(self._on_end)
+        active = {cluster.name for cluster in self.db.active_clusters()}
+        for name in await self.runtime.clusters() - active:
+            await self.runtime.stop_cluster(name)
+        self.task_pool.spawn(self._sessions_loop())
+
+    async def do_cleanup(self) -> None:
+        """Let go: clusters belong to their sessions, not to this process."""
+        await self.runtime.close()
+
+    # What may be had
+
+    async def get_cluster_options(self, user: GatewayUser) -> Options:
+        """What this person may choose now."""
+        return options_for(user, self.runtime.sessions(user.name), self.settings)
+
+    async def start_cluster(self, user: GatewayUser, cluster_options: dict[str, Any]) -> str:
+        """The name of a new cluster. Raises PublicException with a sentence; its room is reserved from here on."""
+        options, config = await self.process_cluster_options(user, cluster_options)
+        # No await between the check and the row: two requests at once cannot both get the last room.
+        wanted = limits.Reservation("", user.name, frozenset(user.groups), 0, config.worker_cores, config.worker_memory)
+        self._require_room(wanted)
+        cluster = self.db.create_cluster(user.name, options, config.to_dict())
+        self.log.info("Created cluster %s for user %s", cluster.name, user.name)
+        self.queue.put(cluster)
+        return str(cluster.name)
+
+    async def forward_message_to_scheduler(self, cluster: Any, msg: dict[str, Any]) -> None:
+        """Scale or adapt, when there is room for it. Raises PublicException with a sentence."""
+        known = self.db.get_cluster(cluster.name)
+        before = messages.wishes_of(known)
+        reservation = self.reservation(known)
+        others = self._others(known.name)
+        try:
+            wish = messages.read_wish(msg, before=before, most=limits.most_workers(reservation, others, self.settings))
+        except ValueError as error:
+            raise PublicException(str(error)) from error
+        self._require_room(messages.sized(reservation, wish.reserved), others)
+        self._remember(known, **wish.to_state())
+        try:
+            await super().forward_message_to_scheduler(cluster, wish.message)
+        except PublicException:
+            self._remember(known, **before.to_state())
+            raise
+
+    async def on_cluster_heartbeat(self, cluster_name: str, msg: dict[str, Any]) -> None:
+        """What a scheduler says of itself: the person's code can say anything, so nothing is taken as it is."""
+        cluster = self.db.get_cluster(cluster_name)
+        if cluster is None:
+            return
+        try:
+            heartbeat = messages.read_heartbeat(msg, most_workers=messages.wishes_of(cluster).reserved)
+        except (ValueError, KeyError, TypeError) as error:
+            raise PublicException("This is not a heartbeat of a scheduler.") from error
+        await super().on_cluster_heartbeat(cluster_name, heartbeat)
+
+    def reservation(self, cluster: Any) -> limits.Reservation:
+        """What a cluster holds."""
+        workers = max(messages.wishes_of(cluster).reserved, len(cluster.active_workers()))
+        config = cluster.config
+        groups = frozenset(config.group_names.split("\n")) - {""}
+        return limits.Reservation(
+            cluster.name, cluster.username, groups, workers, config.worker_cores, config.worker_memory
+        )
+
+    def reservations(self) -> list[limits.Reservation]:
+        """What all live clusters hold."""
+        return [self.reservation(cluster) for cluster in self.db.active_clusters()]
+
+    def _others(self, name: str) -> list[limits.Reservation]:
+        return [one for one in self.reservations() if one.cluster != name]
+
+    def _require_room(self, wanted: limits.Reservation, others: list[limits.Reservation] | None = None) -> None:
+        try:
+            limits.require_room(wanted, self.reservations() if others is None else others, self.settings)
+        except LauncherError as error:
+            raise PublicException(f"{error.message} {error.hint}") from error
+
+    # How long it lives
+
+    async def stop_cluster(self, cluster_name: str, failed: bool = False, reason: str = "") -> None:  # noqa: FBT001, FBT002 - upstream's signature
+        """Stop a cluster and remember why."""
+        cluster = self.db.get_cluster(cluster_name)
+        if cluster is not None and cluster.is_active():
+            self._remember(cluster, reason=reason or api.reason_of_request(self.settings))
+        await super().stop_cluster(cluster_name, failed=failed)
+
+    async def _sessions_loop(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for cluster in list(self.db.active_clusters()):
+                try:
+                    await self._follow_session(cluster)
+                except Exception:
+                    self.log.exception("Looking after cluster %s failed", cluster.name)
+
+    async def _follow_session(self, cluster: Any) -> None:
+        """End a cluster whose session has been gone for longer than it may be."""
+        gone = cluster.state.get("session_gone")
+        if self.runtime.is_live(cluster.username, cluster.config.server_name):
+            if gone is not None:
+                self._remember(cluster, session_gone=None)
+            return
+        if gone is None:
+            self._remember(cluster, session_gone=time.time())
+            return
+        if time.time() - gone >= self.settings.session_grace_seconds + cluster.config.keep_hours * _HOUR:
+            await self.stop_cluster(cluster.name, reason="Its session ended.")
+
+    def _remember(self, cluster: Any, **facts: Any) -> None:
+        """Join facts into what the row of a cluster keeps across restarts."""
+        self.db.update_cluster(cluster, state={**cluster.state, **facts})
+
+    def _on_end(self, ended: ProcessEnded) -> None:
+        """A process of a cluster ended by itself: at once what upstream's own checks would find much later."""
+        cluster = self.db.get_cluster(ended.cluster)
+        if cluster is None or not cluster.is_active():
+            return
+        if ended.process == SCHEDULER:
+            self._remember(cluster, reason=ended.reason)
+            self.db.update_cluster(cluster, target=JobStatus.FAILED)
+            self.queue.put(cluster)
+            return
+        worker = cluster.workers.get(ended.process)
+        if worker is None or worker.target > JobStatus.RUNNING:
+            return
+        if worker.status == JobStatus.SUBMITTED:
+            cluster.worker_start_failure_count += 1
+        closed = worker.close_expected
+        self.db.update_worker(worker, target=JobStatus.STOPPED if closed else JobStatus.FAILED)
+        self.queue.put(worker)
+
+    # What the runtime does
+
+    async def do_start_cluster(self, cluster: Any) -> AsyncIterator[dict[str, Any]]:
+        """Start the scheduler; the state keeps the reason when that fails."""
+        try:
+            await self.runtime.start_cluster(self._order(cluster))
+        except LauncherError as error:
+            yield {**cluster.state, "reason": error.message}
+            raise
+        yield {**cluster.state}
+
+    def _order(self, cluster: Any) -> ClusterOrder:
+        sessions = self.runtime.sessions(cluster.username)
+        session = next((one for one in sessions if one.server_name == cluster.config.server_name), None)
+        if session is None or session.refusal:
+            raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
+        return ClusterOrder(
+            name=cluster.name,
+            session=session,
+            scheduler_arguments=tuple(self.get_scheduler_command(cluster)[len(cluster.config.scheduler_cmd) :]),
+            variables={**self.get_scheduler_env(cluster), **self.get_worker_env(cluster)},
+            certificate=cluster.tls_cert,
+            private_key=cluster.tls_key,
+            home_writable=self.settings.home == "read-write",
+            keep_seconds=cluster.config.keep_hours * _HOUR,
+        )
+
+    async def do_stop_cluster(self, cluster: Any) -> None:
+        """End all of it."""
+        await self.runtime.stop_cluster(cluster.name)
+
+    async def do_check_clusters(self, clusters: list[Any]) -> list[bool]:
+        """Whether they run."""
+        return [SCHEDULER in await self.runtime.running(cluster.name) for cluster in clusters]
+
+    async def do_start_worker(self, worker: Any) -> AsyncIterator[dict[str, Any]]:
+        """Start a worker."""
+        config = worker.cluster.config
+        arguments = self.get_worker_command(worker.cluster, worker.name)[len(config.worker_cmd) :]
+        await self.runtime.start_worker(worker.cluster.name, worker.name, tuple(arguments), config.worker_memory)
+        yield {"started": True}
+
+    async def do_stop_worker(self, worker: Any) -> None:
+        """End a worker."""
+        await self.runtime.stop_worker(worker.cluster.name, worker.name)
+
+    async def do_check_workers(self, workers: list[Any]) -> list[bool]:
+        """Whether they run."""
+        running = {name: await self.runtime.running(name) for name in {worker.cluster.name for worker in workers}}
+        return [worker.name in running[worker.cluster.name] for worker in workers]
+
+    def get_tls_paths(self, cluster: Any) -> tuple[str, str]:
+        """Where a cluster finds its certificate and key."""
+        del cluster
+        return CERTIFICATE, PRIVATE_KEY
+
+    async def _check_cluster_proxied(self, cluster: Any) -> None:
+        """The route of the scheduler's TLS. None for dashboards: they are behind the guard only."""
+        if not cluster.added_to_proxies:
+            await self.proxy.add_route(kind="SNI", sni=cluster.name, target=cluster.scheduler_address)
+            cluster.added_to_proxies = True
+
+    # What is seen
+
+    def find(self, name: str) -> Dashboard | None:
+        """The dashboard of a running cluster, for the guard."""
+        cluster = self.db.get_cluster(name)
+        if cluster is None or cluster.status != JobStatus.RUNNING or not cluster.dashboard_address:
+            return None
+        return Dashboard(cluster.username, cluster.dashboard_address, cluster.token)
+
+    async def describe(self, cluster: Any) -> dict[str, Any]:
+        """A cluster as people see it; see the API's reference."""
+        running = cluster.status == JobStatus.RUNNING and cluster.is_active()
+        now = await self._status(cluster) if running else {}
+        workers = now.get("workers", []) if isinstance(now.get("workers"), list) else []
+        config, wish = cluster.config, messages.wishes_of(cluster)
+        prefix = self.proxy.prefix
+        return {
+            "name": cluster.name,
+            "user": cluster.username,
+            "server_name": config.server_name,
+            "title": config.title,
+            "environment": config.image,
+            "status": {"pending": "starting"}.get(cluster.model_status.name.lower(), cluster.model_status.name.lower()),
+            "reason": cluster.state.get("reason", ""),
+            "workers": len(workers),
+            "workers_wanted": cluster.count,
+            "minimum": wish.minimum,
+            "maximum": wish.maximum,
+            "worker_cores": config.worker_cores,
+            "worker_memory": config.worker_memory,
+            "cores": len(workers) * config.worker_cores,
+            "memory": len(workers) * config.worker_memory,
+            "started": _iso(cluster.start_time),
+            "stopped": _iso(cluster.stop_time),
+            "idle_seconds": now.get("idle_seconds"),
+            "keep_hours": config.keep_hours,
+            "dashboard": f"{prefix}/clusters/{cluster.name}/status" if running else None,
+        }
+
+    async def _status(self, cluster: Any) -> dict[str, Any]:
+        """What the scheduler says of itself now; nothing when it does not answer quickly."""
+        with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+            async with self.session.get(
+                f"{cluster.dashboard_address}/launcher/status",
+                headers={"Authorization": f"token {cluster.token}"},
+                timeout=aiohttp.ClientTimeout(total=_STATUS_SECONDS),
+            ) as answer:
+                answer.raise_for_status()
+                found = await answer.json()
+                return found if isinstance(found, dict) else {}
+        return {}
+
+
+def _iso(milliseconds: int | None) -> str | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else None
