@@ -28,7 +28,7 @@ from launcher.supervise import end_with_parent
 from launcher.tickets import kept_secret
 
 USER = "admin"
-EXAMPLE = Path(__file__).parent / "examples" / "first-click"
+EXAMPLES = Path(__file__).parent / "examples"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
 _LOG_TAIL = 4000
@@ -129,8 +129,9 @@ def _port(wanted: int) -> int:
 
 
 def _directories(options: UpOptions) -> list[str]:
-    """The local repositories: the example and what the command line names, absolute."""
-    found = [str(EXAMPLE)]
+    """The local repositories: the examples and what the command line names, absolute."""
+    names = ["first-click", *(["zarr-with-dask"] if options.dask else [])]
+    found = [str(EXAMPLES / name) for name in names]
     for directory in options.directories:
         if not directory.is_dir():
             raise ConfigurationInvalid(
