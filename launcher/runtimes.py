@@ -28,6 +28,7 @@ def make_builder(settings: Settings) -> Builder:
         limits=limits,
         compile_bytecode=True,
         python_downloads=settings.allow_python_downloads,
+        dask_requirements=settings.dask.packages if settings.dask else (),
         **chosen,
     )
     return ProcessBuilder(config)

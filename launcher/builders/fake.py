@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from launcher.builders.base import BuildLog
+from launcher.environments import wants_dask
 from launcher.errors import LauncherError, RecipeUnsupported
 from launcher.models import (
     BuildId,
@@ -114,7 +115,8 @@ def _environment(fingerprint: str, request: BuildRequest) -> BuiltEnvironment:
     recipe = request.recipe
     # What can reach the whole repository belongs to its own recipe alone.
     own = request.key if recipe.tree is not None else ""
-    lock = _digest(recipe.kind.value, *(f"{path}={blob}" for path, blob in sorted(recipe.files.items())))
+    files = (f"{path}={blob}" for path, blob in sorted(recipe.files.items()))
+    lock = _digest(recipe.kind.value, *files, *(["dask"] if wants_dask(recipe) else []))
     return BuiltEnvironment(
         reference=_digest(fingerprint, lock, own),
         lock=lock,

@@ -39,6 +39,8 @@ directory counts (new): it describes the environment and is never built.
 ``notebooks_only_below``
     line-separated top-level directories: notebooks elsewhere are kept from the build, see `notebooks`. When the option
     is not there, a build sees them all.
+``dask``
+    ``"yes"``: Dask's packages are added. No file says so: a person or the operator does, see `additions`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pathlib import Path
 from launcher.builders.base import BuildLog
 from launcher.builders.process import harvest
 from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.dask import DaskPackages, advice, cannot_run
 from launcher.builders.process.egress import running
 from launcher.builders.process.lock import Lock, LockedPackage
 from launcher.builders.process.resolve import NEEDS_BUILD, Resolver
@@ -119,6 +120,16 @@ class Build:
             await self._post_build(self._recipe.post_build)
         check = [_PYTHON, "-c", "import ipykernel_launcher"]
         await self._steps.run("Starting the kernel's package", self._workspace.checking(), check)
+        await self._prove_dask(lock)
+
+    async def _prove_dask(self, lock: Lock) -> None:
+        """Refuse versions of Dask's packages that cannot run together, before a cluster hangs because of them."""
+        proof = DaskPackages(self._config.dask_requirements).proof(lock)
+        if proof is None:
+            return
+        outcome = await self._steps.attempt(self._workspace.checking(), [_PYTHON, "-I", "-c", proof])
+        if outcome.status:
+            raise cannot_run(lock, advice(self._recipe, self._steps.recipe_file))
 
     async def _install_locked(self, lock: Lock, resolver: Resolver, *, foreign: bool) -> None:
         """The packages that hashes vouch for: wheels only and linked when nobody can write through the links."""

@@ -13,6 +13,7 @@ from launcher.builders.process import interpreters
 from launcher.builders.process.build import Build
 from launcher.builders.process.bytecode import compile_bytecode
 from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.builders.process.dask import DaskPackages
 from launcher.builders.process.interpreters import Interpreter
 from launcher.builders.process.runner import kill_build
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
@@ -43,6 +44,7 @@ class ProcessBuilder:
         self._one_compiler = asyncio.Semaphore()
         base = [str(_FORMAT), *config.kernel_requirements, *config.full_requirements]
         base += [config.index_url or "", *config.extra_index_urls]
+        base += ["dask", *DaskPackages(config.dask_requirements).requirements] if config.dask_requirements else []
         digest = hashlib.sha256("\0".join(base).encode()).hexdigest()[:16]
         self.fingerprint = f"process-{_FORMAT}-{digest}"
 

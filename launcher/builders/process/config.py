@@ -44,6 +44,7 @@ class ProcessBuilderConfig:
     compile_bytecode: compile finished environments in the background.
     python_downloads: whether uv may fetch a Python that is not here. pythons: further interpreters to offer.
     kernel_requirements, full_requirements: what is added to the repository's packages in either mode.
+    dask_requirements: what environments with Dask get besides; empty when there is no Dask.
     """
 
     store: Path
@@ -62,6 +63,7 @@ class ProcessBuilderConfig:
     pythons: tuple[Path, ...] = ()
     kernel_requirements: tuple[str, ...] = ("ipykernel", "pip")
     full_requirements: tuple[str, ...] = field(default_factory=full_mode_requirements)
+    dask_requirements: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(

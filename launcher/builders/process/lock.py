@@ -19,6 +19,7 @@ _EDITABLE = ("-e ", "--editable ")
 _INDEX_OPTIONS = ("--index-url ", "--extra-index-url ", "--find-links ")
 _HASH = re.compile(r"\s--hash=(\S+)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_VERSION = re.compile(r"^[^@;]*?==\s*([^\s;,]+)")
 _VCS = re.compile(r"@\s*(git|hg|svn|bzr)\+")
 _LOCAL = re.compile(r"@\s*file:|^(\.|/|file:)")
 
@@ -71,6 +72,11 @@ class Lock:
     def names(self) -> frozenset[str]:
         """Normalised names of all packages."""
         return frozenset(one.name for one in self.packages)
+
+    def version(self, name: str) -> str:
+        """The version of a package by its normalised name; "?" when it is not there or comes from a link."""
+        found = (_VERSION.search(one.text) for one in self.packages if one.name == name)
+        return next((match[1] for match in found if match), "?")
 
     @property
     def brings_server(self) -> bool:

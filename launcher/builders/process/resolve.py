@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from launcher.builders.process import convert
+from launcher.builders.process.dask import DaskPackages, advice
 from launcher.builders.process.lock import Lock, promised_hashes
 from launcher.builders.process.requirements import for_uv
 from launcher.builders.process.runner import Outcome
@@ -35,17 +36,23 @@ class Resolver:
         self._workspace = steps.workspace
         self._recipe = steps.recipe
         self._config = steps.config
+        self._dask = DaskPackages(steps.config.dask_requirements)
         self.needs_building = False  # some package has no wheel
 
     async def resolve(self) -> tuple[Lock, SessionMode]:
         """The lock and where the session's server comes from. Raises BuildFailed, RecipeInvalid."""
         inputs, promised = await self._inputs()
-        lock = await self._compile(inputs, self._config.kernel_requirements)
+        additions = (*self._config.kernel_requirements, *self._dask.chosen(self._recipe))
+        lock = await self._compile(inputs, additions)
+        if missing := self._dask.completing(lock):
+            self._steps.log.write("The packages ask for Dask: what clusters need is added in versions that match.\n")
+            additions += missing
+            lock = await self._compile(inputs, additions)
         mode = SessionMode.KERNEL
         if lock.brings_server:
             mode = SessionMode.FULL
             self._steps.log.write("The packages bring a Jupyter server: the session's server runs inside them.\n")
-            lock = await self._compile(inputs, (*self._config.kernel_requirements, *self._config.full_requirements))
+            lock = await self._compile(inputs, (*additions, *self._config.full_requirements))
         return lock.with_hashes(promised), mode
 
     async def _inputs(self) -> tuple[list[str], Mapping[str, tuple[str, ...]]]:
@@ -126,7 +133,8 @@ class Resolver:
         command += [*inputs, ours, *self.strategy]
         outcome = await self._clean_then_foreign(command)
         if outcome.status:
-            raise self._steps.failure(_WHAT, outcome)
+            conflict = self._dask.conflict(outcome.tail, advice(self._recipe, self._steps.recipe_file))
+            raise conflict or self._steps.failure(_WHAT, outcome)
         try:
             return Lock.parse(self._workspace.read("lock.txt"))
         except OSError as error:

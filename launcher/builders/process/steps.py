@@ -47,15 +47,17 @@ class Steps:
         message = f"{what} failed: {reason}" if reason else f"{what} failed."
         return BuildFailed(message, hint="The last lines of the build's log say more.")
 
+    def recipe_file(self, path: str) -> str | None:
+        """The text of a file of the recipe, as checked out; None when it cannot be read."""
+        try:
+            return self.workspace.read(path, below="repository")
+        except OSError:
+            return None
+
     def _recipe_text(self, name: str) -> str | None:
-        """A recipe file by its base name, as checked out."""
-        for path in self.recipe.files:
-            if PurePosixPath(path).name == name:
-                try:
-                    return self.workspace.read(path, below="repository")
-                except OSError:
-                    return None
-        return None
+        """A recipe file by its base name."""
+        path = next((path for path in self.recipe.files if PurePosixPath(path).name == name), None)
+        return self.recipe_file(path) if path else None
 
 
 def _ignore(_text: str) -> None:
