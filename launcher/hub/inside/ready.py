@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5  # seconds to deliver one message
 EXTENSION = "launcher_session_ready"  # the name the extension below has inside the Jupyter server
+DASK_PANEL = "launcher_dask_panel"  # and the one of `dask_panel`, which cannot be imported to ask for it
 
 
 class Listener:
@@ -58,10 +59,6 @@ class Extension:
     def __init__(self, listener: Listener, on_load: Callable[[], None]) -> None:
         self.listener = listener
         self.on_load = on_load
-
-    def points(self) -> list[dict[str, str]]:
-        """What Jupyter Server asks every extension module for."""
-        return [{"module": EXTENSION}]
 
     def load(self, application: Any) -> None:
         """Wait for the event loop that serves. Others ran it before, for questions to the Hub: too early."""

@@ -13,6 +13,7 @@ import runpy
 import sys
 import types
 from pathlib import Path
+from typing import Any, Callable
 
 
 def main(settings_file: Path) -> None:
@@ -31,12 +32,18 @@ def main(settings_file: Path) -> None:
         restored["PATH"] = os.environ["PATH"]
         os.environ["PATH"] = _without_node(restored["PATH"])
     extension = ready.Extension(listener, lambda: _restore(restored))
-    module = types.ModuleType(ready.EXTENSION)
-    module._jupyter_server_extension_points = extension.points  # type: ignore[attr-defined] # noqa: SLF001 - the name Jupyter Server asks for
-    module._load_jupyter_server_extension = extension.load  # type: ignore[attr-defined] # noqa: SLF001
-    sys.modules[ready.EXTENSION] = module
+    _provide_extension(ready.EXTENSION, extension.load)
+    _provide_extension(ready.DASK_PANEL, lambda server: importlib.import_module(f"{here.name}.dask_panel").load(server))
     sys.argv = [settings["module"], *settings["arguments"]]
     runpy.run_module(settings["module"], run_name="__main__", alter_sys=True)
+
+
+def _provide_extension(name: str, load: Callable[[Any], None]) -> None:
+    """Let Jupyter Server find an extension of ours under this name; its configuration says whether it does."""
+    module = types.ModuleType(name)
+    module._jupyter_server_extension_points = lambda: [{"module": name}]  # type: ignore[attr-defined] # noqa: SLF001 - the name Jupyter Server asks for
+    module._load_jupyter_server_extension = load  # type: ignore[attr-defined] # noqa: SLF001
+    sys.modules[name] = module
 
 
 def _without_node(path: str) -> str:

@@ -33,9 +33,10 @@ from .content import put_in_place
 from .kernel_layer import make_layer, running_environment, write_kernelspecs
 from .overlay import copy_absent
 from .problem import Problem
-from .ready import EXTENSION, Listener
+from .ready import DASK_PANEL, EXTENSION, Listener
 from .wanted import Content
 
+PANEL_DIRECTORY = Path("share", "launcher", "dask-panel")  # in the server environment; JupyterLab does not look there
 REPOSITORY = Path("/srv/repository")  # where builds saw the repository; editable installs point there
 
 
@@ -165,10 +166,18 @@ class _Session:
         }
         if not self.full:  # our server has no language servers; looking for them runs npm in the person's home
             configuration["LanguageServerManager"] = {"autodetect": False}
+            self._show_dask_panel(configuration)
         shell = shutil.which("bash", path=self.variables["PATH"])
         if shell is not None:  # a login shell would set PATH anew, without the environment
             configuration["ServerApp"]["terminado_settings"] = {"shell_command": [shell]}
         (directory / "jupyter_server_config.json").write_text(json.dumps(configuration))
+
+    def _show_dask_panel(self, configuration: dict[str, Any]) -> None:
+        """Give JupyterLab its Dask panel, and the panel its answers, when the hub has Dask."""
+        browser_part = Path(sys.prefix) / PANEL_DIRECTORY / "share" / "jupyter" / "labextensions"
+        if self.variables.get("DASK_GATEWAY__ADDRESS") and browser_part.is_dir():
+            configuration["ServerApp"]["jpserver_extensions"][DASK_PANEL] = True
+            configuration["LabApp"] = {"extra_labextensions_path": [str(browser_part)]}
 
     def _write_settings(self, directory: Path) -> Path:
         """The file for `serve`; returns its path. Its arguments are seen by no other process."""
