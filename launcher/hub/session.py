@@ -11,12 +11,15 @@ from launcher.builders.process.sandbox import ENVIRONMENT, HOME, Sandbox
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
 from launcher.config import Settings
 from launcher.errors import SessionStartFailed
-from launcher.hub.records import ALIVE_NAME
+from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME
 from launcher.models import LaunchPlan, SessionMode
 
 SOCKET_NAME = "voice"
 _INSIDE = Path(__file__).with_name("inside")
-_SCRIPTS = "/srv/launcher"
+SCRIPTS = "/srv/launcher"
+"""Where `inside` is in every sandbox that is a session or belongs to one."""
+VARIABLES_FILE = "environment.json"
+"""In `records.VARIABLES_NAME`: what the session's kernels see."""
 _RUN = "/run/launcher"
 _CONTENT = "/srv/content"
 _OVERLAY = "/srv/environment-overlay"
@@ -34,6 +37,7 @@ def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str]) -> di
         "mode": SessionMode.KERNEL.value,
         "server": ["-m", "jupyterhub.singleuser", *arguments],
         "ready_socket": f"{_RUN}/{SOCKET_NAME}",
+        "variables": f"{_RUN}/{VARIABLES_NAME}/{VARIABLES_FILE}",
     }
     if plan is None:
         return description
@@ -48,7 +52,7 @@ def first_command(settings: Settings, plan: LaunchPlan | None) -> list[str]:
     """The program that prepares the session and becomes its server, with the Python that the server will have."""
     full = plan is not None and plan.mode is SessionMode.FULL
     python = Path(ENVIRONMENT if full else settings.server_environment, "bin", "python")
-    return [str(python), f"{_SCRIPTS}/server.py", f"{_RUN}/{DESCRIPTION_NAME}"]
+    return [str(python), f"{SCRIPTS}/server.py", f"{_RUN}/{DESCRIPTION_NAME}"]
 
 
 def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, run: Path) -> Sandbox:
@@ -57,16 +61,7 @@ def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, 
     The server is the sandbox's own child: it outlives the Hub's process, so that a restart of the Hub ends nobody's
     work.
     """
-    read_only = [(Path(settings.server_environment), settings.server_environment), (_INSIDE, _SCRIPTS)]
-    read_only += [(prefix, str(prefix)) for prefix in _interpreter_prefixes(settings)]
-    if plan is not None and plan.environment is not None:
-        store = EnvironmentStore(settings.state / "environments")
-        meta = store.meta(plan.environment)
-        if meta is None:
-            raise SessionStartFailed(
-                "The environment of this session is not there any more.", hint="Open the launch link again to build it."
-            )
-        read_only += _environment_binds(store.path(plan.environment), meta)
+    read_only = session_binds(settings, plan.environment if plan is not None else None)
     if plan is not None and plan.content is not None:
         read_only.append((Path(plan.content["repository"]), _CONTENT))
     return Sandbox(
@@ -80,6 +75,24 @@ def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, 
         tmp_bytes=None,
         lock_file=f"{_RUN}/{ALIVE_NAME}",
     )
+
+
+def session_binds(settings: Settings, environment: str | None) -> list[tuple[Path, str]]:
+    """What a session and its clusters see read-only, as (outside, inside): our server, Python, and the environment.
+
+    Raises SessionStartFailed when the environment has gone.
+    """
+    binds = [(Path(settings.server_environment), settings.server_environment), (_INSIDE, SCRIPTS)]
+    binds += [(prefix, str(prefix)) for prefix in _interpreter_prefixes(settings)]
+    if environment is not None:
+        store = EnvironmentStore(settings.state / "environments")
+        meta = store.meta(environment)
+        if meta is None:
+            raise SessionStartFailed(
+                "The environment of this session is not there any more.", hint="Open the launch link again to build it."
+            )
+        binds += _environment_binds(store.path(environment), meta)
+    return binds
 
 
 def _environment_binds(directory: Path, meta: EnvironmentMeta) -> list[tuple[Path, str]]:

@@ -1,0 +1,1 @@
+"""Clusters as processes of this machine: one bubblewrap sandbox for each, made like the session's own."""

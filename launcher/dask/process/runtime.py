@@ -1,0 +1,237 @@
+"""`ProcessClusters`: clusters in bubblewrap sandboxes on the machine on which the sessions are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from launcher.builders.process.runner import kill_tree
+from launcher.config import Settings
+from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded
+from launcher.dask.process.nursery import Nursery, listening_socket
+from launcher.dask.process.places import Place, Places
+from launcher.dask.process.sandboxes import CLUSTER_VARIABLE, command_of, furnish, sandbox_of, spawn
+from launcher.errors import ClusterStartFailed
+from launcher.hub.records import SessionRecord, SessionRecords
+
+_TRIM_SECONDS = 10.0
+_UNTRUSTED = (
+    "This session runs a repository that you did not say you trust, so it gets no Dask clusters. "
+    "Trust it on its launch page to change that."
+)
+_NOT_IN_GROUP = "Dask is only for certain groups of this hub, and you are in none of them. Ask the people who run it."
+
+
+class ProcessClusters:
+    """A `launcher.dask.base.ClusterRuntime` on this machine.
+
+    gateway_patience_seconds: for how long the gateway must be out of reach before a cluster without a session ends
+    itself.
+    """
+
+    def __init__(self, state: Path, settings: Settings, *, gateway_patience_seconds: float = 120) -> None:
+        self._settings = settings
+        self._records = SessionRecords(state)
+        self._places = Places(state)
+        self._nurseries: dict[str, Nursery] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._on_end: Callable[[ProcessEnded], None] = lambda _: None
+        self._trimming: asyncio.Task[None] | None = None
+        self._gateway_patience = gateway_patience_seconds
+
+    def sessions(self, user: str) -> list[LiveSession]:
+        """The person's live sessions, those without Dask too; the youngest first."""
+        return [_live_session(record) for record in self._records.live(user)]
+
+    def is_live(self, user: str, server_name: str) -> bool:
+        """Whether that session runs now."""
+        return self._records.get(user, server_name) is not None
+
+    async def setup(self, on_end: Callable[[ProcessEnded], None]) -> None:
+        """Find what runs already."""
+        self._on_end = on_end
+        for cluster, pid in (await asyncio.to_thread(_processes)).items():
+            if cluster in self._places.clusters():
+                await self._adopt(cluster, pid)
+        self._trimming = asyncio.create_task(self._trim_logs(), name="logs of clusters")
+
+    async def close(self) -> None:
+        """Let go of everything without ending anything."""
+        if self._trimming is not None:
+            self._trimming.cancel()
+            await asyncio.gather(self._trimming, return_exceptions=True)
+        for nursery in self._nurseries.values():
+            nursery.close()
+        self._nurseries.clear()
+
+    async def start_cluster(self, order: ClusterOrder) -> None:
+        """Start the scheduler; returns when it runs. Raises ClusterStartFailed."""
+        async with self._turns[order.name]:
+            await self._remove(order.name)
+            session = order.session
+            record = self._records.get(session.user, session.server_name)
+            if record is None or not record.dask:
+                raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
+            place = self._places.cluster(order.name)
+            try:
+                nursery = self._start(order, record, place)
+            except OSError as error:
+                await asyncio.to_thread(place.remove)
+                raise ClusterStartFailed(
+                    "The cluster could not be prepared on this machine.", hint="Tell the people who run this hub."
+                ) from error
+            reason = await nursery.hello()
+            if reason:
+                await self._remove(order.name)
+                raise ClusterStartFailed(reason, hint="Add dask, distributed and dask-gateway to what the session has.")
+            nursery.ended.add_done_callback(lambda _: self._told(nursery))
+
+    def _start(self, order: ClusterOrder, record: SessionRecord, place: Place) -> Nursery:
+        sandbox = sandbox_of(self._settings, record, order, place)
+        place.make()
+        with listening_socket(place) as listener:
+            more = {
+                "orders": listener.fileno(),
+                "patience_seconds": self._session_grace + order.keep_seconds,
+                "gateway_patience_seconds": self._gateway_patience,
+            }
+            furnish(place, record, order, more)
+            log = self._places.open_log(order.name, SCHEDULER)
+            try:
+                argv = sandbox.argv(command_of(self._settings, record))
+                process = spawn(argv, cluster=order.name, record=record, log=log, listener=listener.fileno())
+            finally:
+                os.close(log)
+            nursery = Nursery.of_child(order.name, process, place, self._report)
+            self._nurseries[order.name] = nursery
+            nursery.connect()
+        return nursery
+
+    @property
+    def _session_grace(self) -> float:
+        return self._settings.dask.session_grace_seconds if self._settings.dask is not None else 0.0
+
+    async def start_worker(self, cluster: str, worker: str, arguments: tuple[str, ...], memory_bytes: int) -> None:
+        """Start a worker. Raises ClusterStartFailed when the cluster does not run."""
+        nursery = self._nurseries.get(cluster)
+        log = self._places.open_log(cluster, worker)
+        try:
+            started = nursery is not None and await nursery.start(worker, arguments, memory_bytes, log)
+        except OSError:
+            started = False
+        finally:
+            os.close(log)
+        if not started:
+            raise ClusterStartFailed("The worker could not be started.", hint="The scheduler's log may say why.")
+
+    async def stop_worker(self, cluster: str, worker: str) -> None:
+        """End a worker."""
+        nursery = self._nurseries.get(cluster)
+        if nursery is not None:
+            with suppress(OSError):  # the cluster has ended, and its workers with it
+                nursery.stop(worker)
+
+    async def stop_cluster(self, cluster: str) -> None:
+        """End everything of a cluster and remove it, but for its logs."""
+        async with self._turns[cluster]:
+            await self._remove(cluster)
+        self._turns.pop(cluster, None)
+
+    async def running(self, cluster: str) -> frozenset[str]:
+        """The names of the cluster's processes."""
+        nursery = self._nurseries.get(cluster)
+        return frozenset(nursery.running) if nursery is not None else frozenset()
+
+    async def clusters(self) -> frozenset[str]:
+        """Every cluster of which something is left."""
+        return self._places.clusters() | frozenset(await asyncio.to_thread(_processes))
+
+    def log_names(self, cluster: str) -> list[str]:
+        """Processes of which there is a log, the scheduler first."""
+        return self._places.log_names(cluster)
+
+    def read_log(self, cluster: str, process: str, *, limit: int) -> str:
+        """The end of a process's output."""
+        return self._places.read_log(cluster, process, limit)
+
+    def remove_logs(self, cluster: str) -> None:
+        """Forget the logs of a cluster that has ended."""
+        self._places.remove_logs(cluster)
+
+    async def _adopt(self, cluster: str, pid: int) -> None:
+        """Take up a cluster that another gateway started. One that does not answer is left to be stopped."""
+        try:
+            nursery = Nursery(cluster, pid, self._places.cluster(cluster), self._report)
+        except ProcessLookupError:
+            return
+        try:
+            nursery.connect()
+        except OSError:
+            nursery.close()
+            return
+        if await nursery.hello():
+            nursery.close()
+            return
+        self._nurseries[cluster] = nursery
+        nursery.ended.add_done_callback(lambda _: self._told(nursery))
+
+    async def _remove(self, cluster: str) -> None:
+        """End and delete whatever there is of a cluster."""
+        place = self._places.cluster(cluster)
+        nursery = self._nurseries.get(cluster)
+        if nursery is not None:
+            await nursery.end()
+            self._nurseries.pop(cluster, None)
+        elif place.directory.exists():  # of a gateway before this one
+            pid = (await asyncio.to_thread(_processes)).get(cluster)
+            if pid is not None:
+                await asyncio.to_thread(kill_tree, pid)
+        await asyncio.to_thread(place.remove)
+
+    def _told(self, nursery: Nursery) -> None:
+        """A cluster has ended."""
+        if not nursery.stopping and self._nurseries.get(nursery.cluster) is nursery:
+            self._report(ProcessEnded(nursery.cluster, SCHEDULER, nursery.reason))
+
+    def _report(self, ended: ProcessEnded) -> None:
+        self._on_end(ended)
+
+    async def _trim_logs(self) -> None:
+        while True:
+            await asyncio.sleep(_TRIM_SECONDS)
+            for cluster in list(self._nurseries):
+                with suppress(OSError):  # removed meanwhile
+                    await asyncio.to_thread(self._places.trim_logs, cluster)
+
+
+def _live_session(record: SessionRecord) -> LiveSession:
+    refusal = ""
+    if not record.dask:
+        refusal = _NOT_IN_GROUP if record.personal else _UNTRUSTED
+    return LiveSession(
+        user=record.user,
+        server_name=record.server_name,
+        environment=record.environment or "server",
+        title=record.repository or "Regular session",
+        refusal=refusal,
+    )
+
+
+def _processes() -> dict[str, int]:
+    """The outermost process of every cluster on this machine, whoever started it."""
+    found: dict[str, int] = {}
+    for process in sorted(psutil.process_iter(), key=lambda one: one.pid):
+        try:
+            cluster = process.environ().get(CLUSTER_VARIABLE)
+            outermost = cluster and psutil.Process(process.ppid()).environ().get(CLUSTER_VARIABLE) != cluster
+        except psutil.Error:  # gone, or somebody else's
+            continue
+        if cluster and outermost:
+            found[cluster] = process.pid
+    return found

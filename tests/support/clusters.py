@@ -1,0 +1,261 @@
+"""Dask clusters without a hub: sessions that only hold their lock, a gateway that only listens, clients in Python."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from tornado import httpserver, netutil, web
+from traitlets.config import Config
+
+from launcher.builders.process.sandbox import Sandbox
+from launcher.builders.process.store import EnvironmentMeta
+from launcher.config import Settings, read_settings
+from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, ClusterOrder, LiveSession
+from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords, is_held
+from tests.support.running import ROOT
+
+WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
+UV = shutil.which("uv") or str(ROOT / ".tools" / "uv")
+PATIENCE = 30
+
+
+def make_environment(directory: Path, *packages: str) -> Path:
+    """A virtual environment with packages of the wheelhouse, as builds leave one: ``directory/venv`` and its meta."""
+    directory.mkdir(parents=True)
+    python = directory / "venv" / "bin" / "python"
+    subprocess.run([UV, "venv", "--quiet", "--python", "3.11", directory / "venv"], check=True)
+    if packages:
+        offline = ["--no-index", "--find-links", WHEELHOUSE, "--link-mode", "copy"]
+        subprocess.run([UV, "pip", "install", "--quiet", *offline, "--python", python, *packages], check=True)
+        library = next((directory / "venv" / "lib").iterdir())
+        subprocess.run([python, "-m", "compileall", "-q", "-j", "2", library], check=True, stdout=subprocess.DEVNULL)
+    prefix = str(python.resolve().parents[1])
+    meta = EnvironmentMeta("kernel", "3.11", str(python.resolve()), (prefix,), "", packages, False, 0)  # noqa: FBT003
+    (directory / "meta.json").write_text(json.dumps(asdict(meta)))
+    return directory
+
+
+def settings_of(state: Path, server_environment: Path, **dask: Any) -> Settings:
+    """Settings as `launcher.enable` makes them."""
+    config = Config()
+    config.Launcher.state_directory = str(state)
+    config.Launcher.server_environment = str(server_environment)
+    config.Launcher.dask = True
+    config.LauncherDask.update(dask)
+    return read_settings(config)
+
+
+@dataclass
+class FakeSession:
+    """A session of which there is nothing but what others rely on: its record, its files, its lock."""
+
+    record: SessionRecord
+    process: subprocess.Popen[bytes]
+
+    @property
+    def home(self) -> Path:
+        return Path(self.record.home)
+
+    def leave_variables(self, **variables: str) -> None:
+        path = Path(self.record.run_directory, VARIABLES_NAME, "environment.json")
+        path.write_text(json.dumps(variables))
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+                os.kill(int(child), 9)
+        self.process.wait()
+
+
+@contextmanager
+def fake_session(
+    state: Path, place: Path, *, user: str = "rosa", server_name: str = "", environment: str | None = None, **more: Any
+) -> Iterator[FakeSession]:
+    """A live session with an empty home."""
+    run, home = place / "run", place / "home"
+    (run / VARIABLES_NAME).mkdir(parents=True)
+    (run / ALIVE_NAME).touch()
+    home.mkdir()
+    record = SessionRecord(
+        **{
+            "user": user,
+            "server_name": server_name,
+            "environment": environment,
+            "home": str(home),
+            "run_directory": str(run),
+            "owner": None,
+            "repository": "",
+            "dask": True,
+            "personal": True,
+            **more,
+        }
+    )
+    sandbox = Sandbox(read_write=((run, "/run/launcher"),), directories=("/run",), lock_file="/run/launcher/alive")
+    process = subprocess.Popen(sandbox.argv(["/bin/sleep", "600"]), start_new_session=True)
+    session = FakeSession(record, process)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not is_held(run / ALIVE_NAME):
+            assert time.monotonic() < deadline, "the session did not start"
+            time.sleep(0.005)
+        SessionRecords(state).write(record)
+        yield session
+    finally:
+        session.end()
+
+
+def certificate(name: str) -> tuple[bytes, bytes]:
+    """A self-signed certificate and its key, as the gateway makes them for each cluster."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dask-gateway")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(f"daskgateway-{name}"), x509.DNSName("dask-gateway")]), False
+        )
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return made.public_bytes(serialization.Encoding.PEM), private
+
+
+@dataclass
+class GatewayListener:
+    """Where schedulers send their heartbeats."""
+
+    url: str
+    server: httpserver.HTTPServer
+    heartbeats: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear(self, cluster: str, message: dict[str, Any]) -> None:
+        self.heartbeats.setdefault(cluster, []).append(message)
+        self._heard.set()
+
+    async def heartbeat(
+        self, cluster: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = PATIENCE
+    ) -> dict[str, Any]:
+        """The first heartbeat that fits."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for message in self.heartbeats.get(cluster, []):
+                    if fits(message):
+                        return message
+                self._heard.clear()
+                await self._heard.wait()
+
+
+class _Heartbeat(web.RequestHandler):
+    def post(self, cluster: str) -> None:
+        self.application.settings["listener"].hear(cluster, json.loads(self.request.body))
+
+
+def gateway_listener() -> GatewayListener:
+    """A listener on a free port of loopback, in the running loop."""
+    [listening] = netutil.bind_sockets(0, "127.0.0.1")
+    application = web.Application([(r"/api/v1/clusters/([0-9a-f]+)/heartbeat", _Heartbeat)])
+    server = httpserver.HTTPServer(application)
+    server.add_sockets([listening])
+    listener = GatewayListener(f"http://127.0.0.1:{listening.getsockname()[1]}/api", server)
+    application.settings["listener"] = listener
+    return listener
+
+
+def order(session: FakeSession, gateway_url: str, *, name: str | None = None, **more: Any) -> ClusterOrder:
+    """What the gateway orders, as upstream's backend puts it together."""
+    name = name or secrets.token_hex(16)
+    cert, key = certificate(name)
+    record = session.record
+    variables = {
+        "DASK_GATEWAY_API_URL": gateway_url,
+        "DASK_GATEWAY_API_TOKEN": secrets.token_hex(16),
+        "DASK_GATEWAY_CLUSTER_NAME": name,
+        "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+        "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": CERTIFICATE,
+        **{f"DASK_DISTRIBUTED__COMM__TLS__{role}__KEY": PRIVATE_KEY for role in ("SCHEDULER", "WORKER")},
+        **{f"DASK_DISTRIBUTED__COMM__TLS__{role}__CERT": CERTIFICATE for role in ("SCHEDULER", "WORKER")},
+    }
+    here = "127.0.0.1"
+    arguments = ["--protocol", "tls", "--port", "0", "--host", here, "--dashboard-address", f"{here}:0"]
+    arguments += ["--preload", "dask_gateway.scheduler_preload", "--dg-api-address", f"{here}:0"]
+    arguments += ["--dg-heartbeat-period", "15", "--dg-adaptive-period", "3", "--dg-idle-timeout", "0"]
+    return ClusterOrder(
+        **{
+            "name": name,
+            "session": LiveSession(record.user, record.server_name, record.environment or "server", ""),
+            "scheduler_arguments": tuple(arguments),
+            "variables": variables,
+            "certificate": cert,
+            "private_key": key,
+            "home_writable": True,
+            "keep_seconds": 0.0,
+            **more,
+        }
+    )
+
+
+def worker_arguments(scheduler: str, name: str, memory_bytes: int = 2**30) -> tuple[str, ...]:
+    """What the gateway orders for a worker."""
+    sizes = ("--nthreads", "1", "--memory-limit", str(memory_bytes))
+    return (scheduler, "--dashboard-address", "127.0.0.1:0", "--name", name, *sizes)
+
+
+_CLIENT = """
+import json, sys
+from distributed import Client
+from distributed.security import Security
+scheduler, certificate, key, workers = sys.argv[1:5]
+security = Security(tls_ca_file=certificate, tls_client_cert=certificate, tls_client_key=key, require_encryption=True)
+client = Client(scheduler, security=security, timeout=20)
+client.wait_for_workers(int(workers), timeout=30)
+def outcome(function, *arguments):
+    try:
+        return client.submit(function, *arguments, pure=False).result(60)
+    except Exception as error:
+        return type(error).__name__
+exec(sys.stdin.read())
+client.close()
+"""
+
+
+async def run_client(python: Path, made: ClusterOrder, scheduler: str, place: Path, code: str, workers: int = 1) -> Any:
+    """What ``code`` prints as JSON, run with a client of the cluster; ``outcome(function)`` runs one on a worker."""
+    place.mkdir(exist_ok=True)
+    (place / "crt").write_bytes(made.certificate)
+    (place / "pem").write_bytes(made.private_key)
+    command = [python, "-c", _CLIENT, scheduler, place / "crt", place / "pem", str(workers)]
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=place,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(code.encode()), 90)
+    assert process.returncode == 0, errors.decode()[-3000:]
+    return json.loads(output)
