@@ -68,7 +68,7 @@ def configuration(settings: Settings, dask: DaskSettings, prefix: str) -> Config
     config.DaskGateway.address = f"127.0.0.1:{dask.api_port}"
     config.DaskGateway.authenticator_class = SessionAuthenticator
     config.DaskGateway.backend_class = LauncherBackend
-    config.DaskGateway.log_level = "WARNING"
+    config.DaskGateway.log_level = "WARN"
     config.SessionAuthenticator.jupyterhub_service_name = dask.service_name
     backend = config.LauncherBackend
     backend.api_url = f"http://127.0.0.1:{dask.api_port}/api"

@@ -64,7 +64,7 @@ def token_scopes(before: Any, dask: DaskSettings) -> Callable[[Any], Awaitable[l
         if inspect.isawaitable(asked):
             asked = await asked
         if not asked:  # the Hub's own default, which a list of ours would replace
-            asked = orm.Role.find(spawner.db, "server").scopes
+            asked = orm.Role.find(spawner.user.db, "server").scopes
         return [*asked, dask.scope] if spawner.may_use_dask() else list(asked)
 
     scopes.launcher_scopes = before  # type: ignore[attr-defined]  # `enable` called twice wraps the operator's own
