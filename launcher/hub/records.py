@@ -6,21 +6,20 @@ keeps a lock on ``<run directory>/alive`` (bubblewrap's ``--lock-file``) and the
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import struct
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.hub.inside.lock import is_held
+
 ALIVE_NAME = "alive"
 """File of a run directory on which a living session holds a lock."""
 VARIABLES_NAME = "variables"
 """Directory of a run directory in which the session leaves its variables for the clusters it will have."""
-_FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux
 
 
 @dataclass(frozen=True)
@@ -87,20 +86,6 @@ class SessionRecords:
     def _path(self, user: str, server_name: str) -> Path:
         digest = hashlib.sha256(f"{user}\0{server_name}".encode()).hexdigest()[:32]
         return self._directory / f"{digest}.json"
-
-
-def is_held(path: Path) -> bool:
-    """Whether some process holds a lock on the file. False when there is no such file."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        question = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = struct.unpack(_FLOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, question))
-    finally:
-        os.close(descriptor)
-    return int(answer[0]) != fcntl.F_UNLCK
 
 
 def _modified(path: Path) -> float:

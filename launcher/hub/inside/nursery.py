@@ -264,7 +264,7 @@ def _become(child: Child, cluster: dict[str, Any]) -> None:
     guard.install(os.environ["DASK_GATEWAY_API_TOKEN"])
     if child.name == SCHEDULER:
         service = _load("scheduler_service")
-        service.configure(cluster)
+        service.configure(cluster, _load("lock").is_held)
         command = importlib.import_module("distributed.cli.dask_scheduler").main
         arguments = [*_SCHEDULER, *child.arguments]
         # after the gateway's own preload, in front of its options

@@ -9,11 +9,19 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import runpy
 import sys
 import types
 from pathlib import Path
 from typing import Any, Callable
+
+_USER = "JUPYTERHUB_USER"
+_OF_SERVER = re.compile(
+    "JUPYTERHUB_|JUPYTER_|JUPYTERLAB_|JPY_|XDG_|PYTHON(PATH|HOME|STARTUP|USERBASE|NOUSERSITE)$|"
+    "(HOME|PATH|VIRTUAL_ENV|TMPDIR|TMP|TEMP|IPYTHONDIR|PWD|OLDPWD|SHLVL|_|LC_CTYPE)$"
+)
+"""Variables of the server alone: its tokens and directories, and what a cluster has of its own."""
 
 
 def main(settings_file: Path) -> None:
@@ -31,6 +39,8 @@ def main(settings_file: Path) -> None:
         # JupyterLab runs yarn at every start to learn where packages come from; that is half a second for nothing.
         restored["PATH"] = os.environ["PATH"]
         os.environ["PATH"] = _without_node(restored["PATH"])
+    if settings["variables"]:
+        _leave_variables(Path(settings["variables"]), restored)
     extension = ready.Extension(listener, lambda: _restore(restored))
     _provide_extension(ready.EXTENSION, extension.load)
     _provide_extension(ready.DASK_PANEL, lambda server: importlib.import_module(f"{here.name}.dask_panel").load(server))
@@ -49,6 +59,18 @@ def _provide_extension(name: str, load: Callable[[Any], None]) -> None:
 def _without_node(path: str) -> str:
     """The search path without the directories in which ``node`` is."""
     return os.pathsep.join(part for part in path.split(os.pathsep) if not Path(part, "node").exists())
+
+
+def _leave_variables(path: Path, restored: dict[str, str | None]) -> None:
+    """Write down what kernels will see, for the clusters of this session: nothing secret, nothing of this server."""
+    variables = {name: value for name, value in {**os.environ, **restored}.items() if value is not None}
+    kept = {name: value for name, value in variables.items() if name == _USER or not _OF_SERVER.match(name)}
+    partial = path.with_name(f".{path.name}")
+    try:
+        partial.write_text(json.dumps(kept))
+        partial.replace(path)
+    except OSError as error:  # a full disk: the session works, its clusters lack variables
+        print(f"variables: {error}", file=sys.stderr)  # noqa: T201 - the server's log
 
 
 def _restore(environment: dict[str, str | None]) -> None:

@@ -12,6 +12,7 @@ The session file is one JSON object::
     start         path of the repository's start script inside the content, or null
     overlay       {"repository": path, "home": path}, both optional: what postBuild left
     ready_socket  path of the unix socket that hears about progress, or null
+    variables     path of the file in which `serve` leaves what kernels see, for the session's clusters, or null
     runtime       directory for this server's private files, outside the home; default: the system's temporary one
 
 Everything but home, mode and server may be left out.
@@ -194,6 +195,7 @@ class _Session:
             "module": module,
             "arguments": arguments,
             "socket": self.session.get("ready_socket"),
+            "variables": self.session.get("variables"),
             "environment": {"JUPYTER_CONFIG_PATH": self.variables.get("JUPYTER_CONFIG_PATH")},
             "without_node": not self.full,  # a repository's own server may need it
         }
