@@ -28,6 +28,9 @@ class Preview:
 
     environment: None when it was never built. problem: why a launch cannot work, in words, or None.
     running: the URL path of this person's running session of the repository, or None.
+    dask: whether the session may have Dask clusters; None on a hub without Dask. dask_reason: why not, a sentence.
+    dask_choice: "with Dask" can be chosen, for an unknown repository together with trusting it.
+    dask_added: Dask's packages are added to the environment, whatever its recipe asks for.
     """
 
     resolved: Resolved
@@ -39,6 +42,10 @@ class Preview:
     server_name: ServerName
     running: str | None
     problem: str | None
+    dask: bool | None = None
+    dask_reason: str = ""
+    dask_choice: bool = False
+    dask_added: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class LaunchRequest:
     confirmed: a person said yes on our page, or an API client with its own token asked.
     trust: remember the repository as *mine* from now on.
     build_only: stop when the environment is ready.
+    with_dask: add Dask's packages to the environment, where that is for people to choose.
     wants_token: put a short-lived token that opens the session into the ready event (API clients only).
     launch_host: absolute URL of our service, for the BINDER_* variables.
     """
@@ -62,6 +70,7 @@ class LaunchRequest:
     confirmed: bool = False
     trust: bool = False
     build_only: bool = False
+    with_dask: bool = False
     wants_token: bool = False
     launch_host: str = ""
     client_ip: str = ""
@@ -115,8 +124,11 @@ def events_of(said: LaunchEvent | LogBatch) -> tuple[LaunchEvent, ...]:
 class Launches(Protocol):
     """Everything about launches, for the web."""
 
-    async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
+    async def preview(self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False) -> Preview:
         """What launching the spec would do for this person. Raises LauncherError when it is refused or not found."""
+
+    def can_choose_dask(self, person: Person) -> bool:
+        """Whether `LaunchRequest.with_dask` means something for this person, in repositories they trust."""
 
     def launch(self, request: LaunchRequest, *, after: str | None = None) -> AsyncIterator[LaunchEvent | LogBatch]:
         """Start or join the launch and tell its events; the last one is ``ready`` or ``failed``, never an exception.

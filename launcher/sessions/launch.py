@@ -12,7 +12,7 @@ from launcher.builders.base import Builder
 from launcher.builds import BuildQueue
 from launcher.crashpoints import crash_point
 from launcher.dask.config import DaskSettings
-from launcher.environments import detect, environment_key
+from launcher.environments import detect, environment_key, with_dask
 from launcher.errors import BuildFailed, ConfirmationRequired, LauncherError, SessionStartFailed
 from launcher.models import (
     EnvironmentKey,
@@ -26,6 +26,7 @@ from launcher.models import (
     Snapshot,
     Trust,
 )
+from launcher.policy.dask import DaskPolicy
 from launcher.policy.trust import TrustPolicy, home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest
 from launcher.sessions.hub import HubClient, Server
@@ -33,10 +34,11 @@ from launcher.sessions.names import project_name, server_name
 from launcher.sessions.tasks import Say, Turn, Turns
 from launcher.sources.base import Sources
 from launcher.sources.tree import GitTree
-from launcher.store import BuildRow, EnvironmentRow, Store
+from launcher.store import BuildRow, EnvironmentRow, SessionRow, Store
 from launcher.tickets import TicketSigner
 
 log = structlog.get_logger(__name__)
+STARTED_WITHOUT_DASK = "Your running session was not started with Dask; stop it to start one that is."
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class LaunchParts:
     signer: TicketSigner
     hub_api_url: str
     dask: DaskSettings | None = None
+
+    @property
+    def dask_policy(self) -> DaskPolicy:
+        """Who gets Dask; nobody on a hub without it."""
+        dask = self.dask
+        return DaskPolicy(dask.scope, dask.groups, dask.environments) if dask else DaskPolicy()
 
     def hub(self, token: str) -> HubClient:
         """The Hub's API for one visitor."""
@@ -96,10 +104,11 @@ class Prepared:
     key: EnvironmentKey
 
 
-async def read_recipe(parts: LaunchParts, resolved: Resolved) -> Prepared:
-    """Fetch a resolved ref, read its recipe and refuse what the builder cannot do."""
+async def read_recipe(parts: LaunchParts, resolved: Resolved, *, dask: bool) -> Prepared:
+    """Fetch a resolved ref, read its recipe, add Dask to it if told so, and refuse what the builder cannot do."""
     snapshot = await parts.sources.fetch(resolved)
     recipe = await asyncio.to_thread(detect, await GitTree.load(snapshot.cache, snapshot.commit))
+    recipe = with_dask(recipe) if dask else recipe
     parts.builder.check(recipe)
     return Prepared(snapshot, recipe, environment_key(recipe, parts.builder.fingerprint))
 
@@ -151,10 +160,10 @@ class Launch:
             running = None if self._request.build_only else await self._look(name, home, say)
             seen = turn.starts
         if running is not None:
-            self.outcome = self._running_outcome(running, repository, say)
+            self.outcome = await self._running_outcome(running, repository, home, say)
             return
         resolved = await self._parts.sources.resolve(self._request.spec)
-        prepared = await read_recipe(self._parts, resolved)
+        prepared = await read_recipe(self._parts, resolved, dask=self._adds_dask(home))
         environment = await self._environment(prepared, say)
         if self._request.build_only:
             self.outcome = self._outcome(None, name, environment, resolved)
@@ -164,7 +173,7 @@ class Launch:
                 home = home_for(trust_of(self._parts, self._request, repository))
                 running = await self._look(name, home, say)
             if running is not None:
-                self.outcome = self._running_outcome(running, repository, say)
+                self.outcome = await self._running_outcome(running, repository, home, say)
                 return
             turn.starts += 1
             url = await self._start(name, home, environment, prepared, say)
@@ -185,13 +194,33 @@ class Launch:
         await self._hub.stop(self._user, name)
         return None
 
-    def _running_outcome(self, server: Server, repository: Repository, say: Say) -> Ready:
+    def _adds_dask(self, home: HomeKind) -> bool:
+        return self._parts.dask_policy.adds(self._request.person, home, chosen=self._request.with_dask)
+
+    async def _running_outcome(self, server: Server, repository: Repository, home: HomeKind, say: Say) -> Ready:
         row = self._parts.store.session(self._user, ServerName(server.name))
         if row is None:
             raise SessionStartFailed("The running session is not one of the launcher's.", hint="Stop it and try again.")
         image = row.environment_key or ""
         say(LaunchEvent("built", "Your session of this repository is running...\n", {"imageName": image}))
+        if self._request.with_dask and (told := await self._about_running(row, home)):
+            say(LaunchEvent("built", f"{told}\n", {"imageName": image}))
         return Ready(server.url, ServerName(server.name), image, repository, row.ref_url, row.persistent_spec)
+
+    async def _about_running(self, row: SessionRow, home: HomeKind) -> str:
+        """Why a running session lacks the Dask that was asked for; "" when it has it, or nobody can tell."""
+        if not self._adds_dask(home):
+            return self._parts.dask_policy.refusal(self._request.person, home)
+        sources, store = self._parts.sources, self._parts.store
+        provider, _, raw = row.persistent_spec.partition("/")
+        try:
+            resolved = await sources.resolve(sources.parse(provider, raw))
+            key = (await read_recipe(self._parts, resolved, dask=True)).key
+        except LauncherError:
+            return ""  # the session is there and will be opened, whatever has become of its repository
+        wanted, has = store.environment(key), store.environment(row.environment_key or key)
+        same = wanted is not None and has is not None and wanted.reference == has.reference is not None
+        return "" if key == row.environment_key or same else STARTED_WITHOUT_DASK
 
     def _outcome(self, url: str | None, name: ServerName, environment: Environment, resolved: Resolved) -> Ready:
         return Ready(url, name, environment.reference, resolved.repository, resolved.ref_url, resolved.persistent_spec)
@@ -224,9 +253,11 @@ class Launch:
         self, name: ServerName, home: HomeKind, environment: Environment, prepared: Prepared, say: Say
     ) -> str:
         """Start the session with a ticket; returns its URL path."""
+        if refusal := self._parts.dask_policy.refusal(self._request.person, home):
+            say(LaunchEvent("built", f"{refusal}\n", {"imageName": environment.reference}))
         say(LaunchEvent("launching", "Launching server...\n"))
         plan = self._plan(name, home, environment, prepared)
-        dask = self._parts.dask is not None and home is HomeKind.PERSONAL
+        dask = self._parts.dask_policy.allows(self._request.person, home)
         token, ticket = self._parts.signer.sign(self._user, name, dask=dask)
         self._parts.store.issue_ticket(ticket.jti, plan, ticket.expires)
         self._parts.store.save_session(

@@ -33,35 +33,44 @@ class LaunchService:
         self._public_url = public_url.rstrip("/")
         self._turns = Turns()
         self._batches: WeakValueDictionary[int, LogBatch] = WeakValueDictionary()
-        self._running: dict[tuple[Username, str, bool], tuple[Launch, LaunchTask]] = {}
+        self._running: dict[tuple[Username, str, bool, bool], tuple[Launch, LaunchTask]] = {}
 
-    async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
+    async def preview(self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False) -> Preview:
         """See `Launches.preview`."""
         parts = self._parts
         repository = parts.sources.repository(spec)
         parts.policy.check(repository)
         name = server_name(repository)
         trust = parts.policy.trust(repository, mine=parts.store.is_mine(person.name, repository.id))
+        home, dask = home_for(trust), parts.dask_policy
         server = await parts.hub(hub_token).server(person.name, name)
         resolved = await parts.sources.resolve(spec)
         preview = Preview(
             resolved=resolved,
             trust=trust,
-            home=home_for(trust),
+            home=home,
             recipe=None,
             key=None,
             environment=None,
             server_name=name,
             running=server.url if server is not None and server.ready else None,
             problem=None,
+            dask=dask.allows(person, home) if parts.dask is not None else None,
+            dask_reason=dask.refusal(person, home),
+            dask_choice=dask.can_choose(person),
+            dask_added=dask.adds(person, home, chosen=with_dask),
         )
         try:
-            prepared = await read_recipe(parts, resolved)
+            prepared = await read_recipe(parts, resolved, dask=preview.dask_added)
         except LauncherError as error:
             return _with(preview, problem=f"{error.message} {error.hint}".strip())
         row = parts.store.environment(prepared.key)
         status = row.status if row is not None else None
         return _with(preview, recipe=prepared.recipe, key=prepared.key, environment=status)
+
+    def can_choose_dask(self, person: Person) -> bool:
+        """See `Launches.can_choose_dask`."""
+        return self._parts.dask_policy.can_choose(person)
 
     async def launch(
         self, request: LaunchRequest, *, after: str | None = None
@@ -81,7 +90,8 @@ class LaunchService:
 
     def _join(self, request: LaunchRequest) -> tuple[Launch, LaunchTask]:
         """The launch of this person and spec that goes on already, or a new one."""
-        key = (request.person.name, request.spec.path, request.build_only)
+        with_dask = request.with_dask and self.can_choose_dask(request.person)
+        key = (request.person.name, request.spec.path, request.build_only, with_dask)
         known = self._running.get(key)
         if known is not None and not known[1].over and not request.trust:
             return known
@@ -91,7 +101,7 @@ class LaunchService:
         task.task.add_done_callback(lambda _: self._forget(key, task))
         return launch, task
 
-    def _forget(self, key: tuple[Username, str, bool], task: LaunchTask) -> None:
+    def _forget(self, key: tuple[Username, str, bool, bool], task: LaunchTask) -> None:
         if key in self._running and self._running[key][1] is task:
             del self._running[key]
 

@@ -12,7 +12,7 @@ from typing import Any
 from launcher.errors import BadRequest, BuildNotFound
 from launcher.models import BuildId
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
-from launcher.web.base import BaseHandler, Visitor
+from launcher.web.base import BaseHandler, Visitor, is_yes
 from launcher.web.headers import cors_headers
 from launcher.web.open_path import parse_open_path
 from launcher.web.told import first_event, listen
@@ -76,13 +76,15 @@ class PreviewHandler(ApiHandler):
         visitor = self.require_visitor()
         provider, _, raw = (self.first_argument("spec") or "").rstrip("/").partition("/")
         spec = self.parts.sources.parse(provider, raw)
-        preview = await self.parts.launches.preview(visitor.person, visitor.hub_token, spec)
+        with_dask = is_yes(self.first_argument("dask"))
+        preview = await self.parts.launches.preview(visitor.person, visitor.hub_token, spec, with_dask=with_dask)
         self.finish({"preview": preview_json(preview)})
 
 
 def preview_json(preview: Preview) -> dict[str, Any]:
     """A preview as JSON values."""
     resolved = preview.resolved
+    dask = {"dask": "yes" if preview.dask else "no", "dask_reason": preview.dask_reason}
     return {
         "spec": resolved.spec.path,
         "persistent_spec": resolved.persistent_spec,
@@ -98,6 +100,7 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "server_name": preview.server_name,
         "running": preview.running,
         "problem": preview.problem,
+        **(dask if preview.dask is not None else {}),
     }
 
 
@@ -113,11 +116,12 @@ class LaunchesHandler(ApiHandler):
         if told.failed is not None:
             return self._refuse(told.failed)
         self.set_status(HTTPStatus.ACCEPTED)
+        query = "?dask=1" if request.with_dask else ""  # joins this launch, not one without Dask
         launch = {
             "spec": request.spec.path,
             "phase": told.phase,
             "build_id": told.build_id,
-            "events_url": f"{self.public_origin}{self.web.service_prefix}build/{request.spec.path}",
+            "events_url": f"{self.public_origin}{self.web.service_prefix}build/{request.spec.path}{query}",
         }
         self.finish({"launch": launch})
         return None
@@ -136,6 +140,7 @@ class LaunchesHandler(ApiHandler):
             confirmed=confirmed,
             trust=visitor.by_header and _field(body, "trust", bool, default=False),
             build_only=_field(body, "build_only", bool, default=False),
+            with_dask=_field(body, "dask", bool, default=False),
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )

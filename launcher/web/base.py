@@ -211,6 +211,11 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # j
             log.error("request_failed", id=self.request_id, path=log_text(self.request.path), exc_info=(typ, value, tb))
 
 
+def is_yes(value: str | None) -> bool:
+    """Whether a query parameter or form field says yes. Anything unexpected is a no: links have every shape."""
+    return (value or "").lower() in {"1", "true", "yes", "on"}
+
+
 def _person(model: dict[str, Any]) -> Person:
     return Person(
         name=Username(model["name"]),

@@ -20,7 +20,7 @@ from launcher.errors import (
     SpecInvalid,
 )
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch
-from launcher.web.base import Visitor, public_error
+from launcher.web.base import Visitor, is_yes, public_error
 from launcher.web.event_stream import EventStreamHandler, frame, frames_of
 from launcher.web.headers import accepts_event_stream, cors_headers
 from launcher.web.metrics import WebMetrics
@@ -86,6 +86,7 @@ class BuildHandler(EventStreamHandler):
             open_path=parse_open_path(self.first_argument),
             confirmed=confirmed,
             build_only=(self.first_argument("build_only") or "").lower() == "true",
+            with_dask=is_yes(self.first_argument("dask")),
             wants_token=visitor.by_header,
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",

@@ -6,7 +6,7 @@ token the page's script opens the event stream. Without JavaScript the same page
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -15,7 +15,7 @@ from tornado.web import authenticated
 from launcher.errors import BuildTokenInvalid, CrossSiteRefused, RecipeError
 from launcher.models import Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
-from launcher.web.base import Visitor
+from launcher.web.base import Visitor, is_yes
 from launcher.web.open_path import parse_open_path
 from launcher.web.pages import PageHandler
 from launcher.web.tokens import TokenSubject
@@ -24,16 +24,22 @@ from launcher.web.told import Told, first_event, last_event, listen
 
 @dataclass(frozen=True)
 class Click:
-    """One person, one link: everything the page works with. ``path`` is the raw spec as in the URL."""
+    """One person, one link: everything the page works with.
+
+    path: the raw spec as in the URL. with_dask: the link, or the form, asks for Dask.
+    """
 
     visitor: Visitor
     path: str
     spec: Spec
     open_path: str
+    with_dask: bool = False
 
-    def query(self, **more: str) -> str:
-        """A query string that keeps where the link wants to go."""
-        parameters = {**({"urlpath": self.open_path} if self.open_path else {}), **more}
+    def query(self, *, choices: bool = True, **more: str) -> str:
+        """A query string that keeps where the link wants to go and, unless a form asks anew, what was chosen."""
+        parameters = {"urlpath": self.open_path} if self.open_path else {}
+        parameters |= {"dask": "1"} if self.with_dask and choices else {}
+        parameters |= more
         return "?" + urlencode(parameters, quote_via=quote) if parameters else ""
 
 
@@ -55,14 +61,17 @@ class LaunchPageHandler(PageHandler):
             return await self._show_without_script(click)
         if confirmed:
             return self._show_progress(click, confirmed=True)
-        preview = await self.parts.launches.preview(click.visitor.person, click.visitor.hub_token, click.spec)
+        visitor = click.visitor
+        preview = await self.parts.launches.preview(
+            visitor.person, visitor.hub_token, click.spec, with_dask=click.with_dask
+        )
         if preview.problem is not None or preview.trust is Trust.UNKNOWN:
             return self._ask(click, preview)
         return self._show_progress(click, confirmed=False, preview=preview)
 
     async def post(self) -> None:
         """A person said yes: begin, and lead to the page that shows it."""
-        click = self._click()
+        click = replace(self._click(), with_dask=is_yes(self.get_body_argument("dask", "")))
         self.application.settings["launch_rate"].take(click.visitor.person.name)
         request = self._request(click, trust=self.get_body_argument("trust", "") == "yes")
         told = await listen(self.parts.launches, request, seconds=self.web.noscript_wait_seconds, enough=first_event)
@@ -75,7 +84,8 @@ class LaunchPageHandler(PageHandler):
         path = self.raw_tail("v2/")
         provider, _, raw = path.rstrip("/").partition("/")
         spec = self.parts.sources.parse(provider, raw)
-        return Click(self.require_visitor(), path, spec, parse_open_path(self.first_argument))
+        with_dask = is_yes(self.first_argument("dask"))
+        return Click(self.require_visitor(), path, spec, parse_open_path(self.first_argument), with_dask)
 
     def _confirmed(self, click: Click) -> bool:
         """Whether this address carries a build token of this person's own click. An old one asks again."""
@@ -99,6 +109,7 @@ class LaunchPageHandler(PageHandler):
             open_path=click.open_path,
             confirmed=True,
             trust=trust,
+            with_dask=click.with_dask,
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )
@@ -111,7 +122,8 @@ class LaunchPageHandler(PageHandler):
             title=self.title(click.spec),
             click=click,
             preview=preview,
-            action=self.request.path + click.query(),
+            action=self.request.path + click.query(choices=False),
+            again=self.request.path + click.query(),
             xsrf_token=self._xsrf(),
         )
 

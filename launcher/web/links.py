@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from tornado.web import StaticFileHandler, authenticated
 
 from launcher.errors import SpecInvalid
-from launcher.web.base import BaseHandler, public_error
+from launcher.web.base import BaseHandler, is_yes, public_error
 from launcher.web.headers import SECURITY_HEADERS
 from launcher.web.pages import PageHandler
 
@@ -60,7 +60,12 @@ class HomeHandler(PageHandler):
         """The form and this person's recent builds."""
         visitor = self.require_visitor()
         builds = await self.parts.launches.builds(visitor.person)
-        self.render_page("home.html", builds=builds[:10], providers=self.parts.sources.describe())
+        self.render_page(
+            "home.html",
+            builds=builds[:10],
+            providers=self.parts.sources.describe(),
+            dask_choice=self.parts.launches.can_choose_dask(visitor.person),
+        )
 
 
 class GoHandler(PageHandler):
@@ -80,8 +85,10 @@ class GoHandler(PageHandler):
         enabled = config.get("ref", {}).get("enabled")
         ref = quote(ref or str(config["ref"].get("default") or "HEAD"), safe="/") if enabled else ""
         path = (self.first_argument("path") or "").strip()
-        query = f"?labpath={quote(path, safe='')}" if path else ""
-        self.redirect(f"{self.web.service_prefix}v2/{quote(provider, safe='')}/{spec}/{ref}{query}")
+        query = {"labpath": path} if path else {}
+        query |= {"dask": "1"} if is_yes(self.first_argument("dask")) else {}
+        target = f"{self.web.service_prefix}v2/{quote(provider, safe='')}/{spec}/{ref}"
+        self.redirect(f"{target}?{urlencode(query, quote_via=quote, safe='')}" if query else target)
 
     def _detect(self, provider: str, repository: str) -> tuple[str, str]:
         """Provider and repository; an address of a known host wins over the chosen provider."""

@@ -61,6 +61,21 @@ def tiny(tmp_path: Path) -> Iterator[Bench]:
         yield bench
 
 
+@pytest.fixture
+def uv_project(index: PackageIndex, tmp_path: Path) -> dict[str, str]:
+    """A project with a lock that uv made: it has dask and distributed, and nothing else that clusters need."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    pyproject = (
+        f'[project]\nname = "mine"\nversion = "1"\nrequires-python = "=={python}.*"\n'
+        f'dependencies = ["distributed=={OLDER}"]\n[tool.uv]\nenvironments = ["sys_platform == \'linux\'"]\n'
+        f'[[tool.uv.index]]\nurl = "{index.url}"\ndefault = true\n'
+    )
+    (tmp_path / "pyproject.toml").write_text(pyproject)
+    command = [find_uv_bin(), "lock", "--quiet", "--no-cache", "--python", sys.executable, "--project", str(tmp_path)]
+    subprocess.run(command, check=True, timeout=120, env={"UV_PYTHON_DOWNLOADS": "never", "HOME": str(tmp_path)})
+    return {"pyproject.toml": pyproject, "uv.lock": (tmp_path / "uv.lock").read_text()}
+
+
 def dask_wheels(directory: Path, *, preload: str = "", requires: Sequence[str] = ()) -> None:
     """Stand-ins whose modules are where the real ones are; ``preload`` is the code of the gateway's preload module."""
     wheel(directory, "dask", requires=requires)
@@ -147,26 +162,8 @@ class TestLocks:
         built, _ = await real.build({"pylock.toml": text}, RecipeKind.PYLOCK, "pylock.toml")
         assert complete(real, built)
 
-    async def test_a_uv_lock(self, real: Bench, tmp_path: Path) -> None:
-        pyproject = (
-            '[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.10"\n'
-            f'dependencies = ["distributed=={OLDER}"]\n'
-            f'[[tool.uv.index]]\nurl = "{real.index.url}"\ndefault = true\n'
-        )
-        (tmp_path / "pyproject.toml").write_text(pyproject)
-        command = [
-            find_uv_bin(),
-            "lock",
-            "--quiet",
-            "--no-cache",
-            "--python",
-            sys.executable,
-            "--project",
-            str(tmp_path),
-        ]
-        subprocess.run(command, check=True, timeout=120, env={"UV_PYTHON_DOWNLOADS": "never", "HOME": str(tmp_path)})
-        files = {"pyproject.toml": pyproject, "uv.lock": (tmp_path / "uv.lock").read_text()}
-        built, _ = await real.build(files, RecipeKind.UV_LOCK, "uv.lock")
+    async def test_a_uv_lock(self, real: Bench, uv_project: dict[str, str]) -> None:
+        built, _ = await real.build(uv_project, RecipeKind.UV_LOCK, "uv.lock")
         assert complete(real, built)
 
 

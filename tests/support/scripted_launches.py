@@ -121,6 +121,9 @@ class ScriptedLaunches:
     problem: str | None = None
     environment: EnvironmentStatus | None = EnvironmentStatus.READY
     preview_error: LauncherError | None = None
+    dask_reason: str | None = None
+    """None: a hub without Dask. "": this person's session has it."""
+    dask_choice: bool = False
     pause_after: int | None = None
     """Stop after this many events until ``go_on`` is set."""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -132,7 +135,7 @@ class ScriptedLaunches:
     closed: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    async def preview(self, person: Person, hub_token: str, spec: Spec) -> Preview:
+    async def preview(self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False) -> Preview:
         self.previews.append(spec)
         if self.preview_error is not None:
             raise self.preview_error
@@ -147,7 +150,14 @@ class ScriptedLaunches:
             server_name=ServerName("gh-u-r-abc123"),
             running=None,
             problem=self.problem,
+            dask=None if self.dask_reason is None else not self.dask_reason,
+            dask_reason=self.dask_reason or "",
+            dask_choice=self.dask_choice,
+            dask_added=with_dask and home is HomeKind.PERSONAL,
         )
+
+    def can_choose_dask(self, person: Person) -> bool:
+        return self.dask_choice
 
     async def launch(
         self, request: LaunchRequest, *, after: str | None = None
