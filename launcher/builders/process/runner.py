@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,13 +136,18 @@ def kill_tree(process_id: int, patience: float = 10.0) -> None:
 
 def kill_build(build_id: BuildId) -> None:
     """Kill every process that was started for a build, by whoever."""
-    for process in psutil.process_iter():
-        try:
-            found = process.environ().get(BUILD_VARIABLE) == build_id
-        except psutil.Error:  # gone, or somebody else's
-            continue
-        if found:
+    for process, marked in marked_processes(BUILD_VARIABLE):
+        if marked == build_id:
             kill_tree(process.pid)
             with contextlib.suppress(psutil.Error):  # a child of another process is not ours to reap
                 process.wait(timeout=10)
     release(build_id)
+
+
+def marked_processes(variable: str) -> Iterator[tuple[psutil.Process, str]]:
+    """Processes that were started with an environment variable, and its value; those we may look at."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # gone, or somebody else's
+            value = process.environ().get(variable)
+            if value is not None:
+                yield process, value

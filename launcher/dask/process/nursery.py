@@ -124,7 +124,8 @@ class Nursery:
             with suppress(OSError):  # nobody listens: killed, then
                 self._order({"end": True})
                 await asyncio.wait({self.ended}, timeout=_POLITE_SECONDS)
-        await asyncio.to_thread(kill_tree, self.pid)
+        if not self.ended.done():
+            await asyncio.to_thread(kill_tree, self.pid)
         with suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await asyncio.shield(self.ended)

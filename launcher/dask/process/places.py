@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.builders.process.removal import remove_tree
 from launcher.dask.base import SCHEDULER
 
 _NAME = re.compile(r"[0-9a-f]{1,64}")
@@ -56,7 +57,7 @@ class Place:
 
     def remove(self) -> None:
         """Delete it; what runs there has ended. Nothing there is fine."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_tree(self.directory)
 
 
 class Places:
@@ -76,6 +77,16 @@ class Places:
             return frozenset(path.name for path in self._clusters.iterdir() if _NAME.fullmatch(path.name))
         except FileNotFoundError:
             return frozenset()
+
+    def name_of(self, directory: str) -> str:
+        """The cluster whose directory this is; "" for anything else, such as one of another launcher."""
+        path = Path(directory)
+        return path.name if path.parent == self._clusters and _NAME.fullmatch(path.name) else ""
+
+    def sweep(self) -> None:
+        """Finish deletions that a crash cut short."""
+        for path in self._clusters.glob(".removing-*"):
+            remove_tree(path)
 
     def open_log(self, cluster: str, process: str) -> int:
         """A descriptor that adds to a process's log."""

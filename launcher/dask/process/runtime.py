@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import psutil
 
-from launcher.builders.process.runner import kill_tree
+from launcher.builders.process.runner import kill_tree, marked_processes
 from launcher.config import Settings
 from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded
 from launcher.dask.process.nursery import Nursery, listening_socket
@@ -40,7 +40,7 @@ class ProcessClusters:
         self._records = SessionRecords(state)
         self._places = Places(state)
         self._nurseries: dict[str, Nursery] = {}
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._on_end: Callable[[ProcessEnded], None] = lambda _: None
         self._trimming: asyncio.Task[None] | None = None
         self._gateway_patience = gateway_patience_seconds
@@ -56,9 +56,9 @@ class ProcessClusters:
     async def setup(self, on_end: Callable[[ProcessEnded], None]) -> None:
         """Find what runs already."""
         self._on_end = on_end
-        for cluster, pid in (await asyncio.to_thread(_processes)).items():
-            if cluster in self._places.clusters():
-                await self._adopt(cluster, pid)
+        await asyncio.to_thread(self._places.sweep)
+        for cluster, pid in (await asyncio.to_thread(self._processes)).items():
+            await self._adopt(cluster, pid)
         self._trimming = asyncio.create_task(self._trim_logs(), name="logs of clusters")
 
     async def close(self) -> None:
@@ -72,7 +72,7 @@ class ProcessClusters:
 
     async def start_cluster(self, order: ClusterOrder) -> None:
         """Start the scheduler; returns when it runs. Raises ClusterStartFailed."""
-        async with self._turns[order.name]:
+        async with self._turn(order.name):
             await self._remove(order.name)
             session = order.session
             record = self._records.get(session.user, session.server_name)
@@ -105,7 +105,7 @@ class ProcessClusters:
             log = self._places.open_log(order.name, SCHEDULER)
             try:
                 argv = sandbox.argv(command_of(self._settings, record))
-                process = spawn(argv, cluster=order.name, record=record, log=log, listener=listener.fileno())
+                process = spawn(argv, place=place, record=record, log=log, listener=listener.fileno())
             finally:
                 os.close(log)
             nursery = Nursery.of_child(order.name, process, place, self._report)
@@ -139,9 +139,23 @@ class ProcessClusters:
 
     async def stop_cluster(self, cluster: str) -> None:
         """End everything of a cluster and remove it, but for its logs."""
-        async with self._turns[cluster]:
+        async with self._turn(cluster):
             await self._remove(cluster)
-        self._turns.pop(cluster, None)
+
+    def _processes(self) -> dict[str, int]:
+        """The outermost process of every cluster of this state directory, whoever started it."""
+        known = {process.pid: (process, marked) for process, marked in marked_processes(CLUSTER_VARIABLE)}
+        found: dict[str, int] = {}
+        for pid, (process, marked) in known.items():
+            with suppress(psutil.Error):  # it ended meanwhile
+                cluster = self._places.name_of(marked)
+                if cluster and process.ppid() not in known:
+                    found[cluster] = pid
+        return found
+
+    def _turn(self, cluster: str) -> asyncio.Lock:
+        """Held while a cluster starts or stops; forgotten when nobody wants it any more."""
+        return self._turns.setdefault(cluster, asyncio.Lock())
 
     async def running(self, cluster: str) -> frozenset[str]:
         """The names of the cluster's processes."""
@@ -150,7 +164,7 @@ class ProcessClusters:
 
     async def clusters(self) -> frozenset[str]:
         """Every cluster of which something is left."""
-        return self._places.clusters() | frozenset(await asyncio.to_thread(_processes))
+        return self._places.clusters() | frozenset(await asyncio.to_thread(self._processes))
 
     def log_names(self, cluster: str) -> list[str]:
         """Processes of which there is a log, the scheduler first."""
@@ -189,7 +203,7 @@ class ProcessClusters:
             await nursery.end()
             self._nurseries.pop(cluster, None)
         elif place.directory.exists():  # of a gateway before this one
-            pid = (await asyncio.to_thread(_processes)).get(cluster)
+            pid = (await asyncio.to_thread(self._processes)).get(cluster)
             if pid is not None:
                 await asyncio.to_thread(kill_tree, pid)
         await asyncio.to_thread(place.remove)
@@ -221,17 +235,3 @@ def _live_session(record: SessionRecord) -> LiveSession:
         title=record.repository or "Regular session",
         refusal=refusal,
     )
-
-
-def _processes() -> dict[str, int]:
-    """The outermost process of every cluster on this machine, whoever started it."""
-    found: dict[str, int] = {}
-    for process in sorted(psutil.process_iter(), key=lambda one: one.pid):
-        try:
-            cluster = process.environ().get(CLUSTER_VARIABLE)
-            outermost = cluster and psutil.Process(process.ppid()).environ().get(CLUSTER_VARIABLE) != cluster
-        except psutil.Error:  # gone, or somebody else's
-            continue
-        if cluster and outermost:
-            found[cluster] = process.pid
-    return found

@@ -20,7 +20,7 @@ from launcher.hub.session import SCRIPTS, VARIABLES_FILE, session_binds
 from launcher.models import SessionMode
 
 CLUSTER_VARIABLE = "LAUNCHER_DASK_CLUSTER"
-"""Set on the outermost process of every cluster, so that a gateway that was started again finds it."""
+"""Set on the outermost process of every cluster to its directory, so that a gateway that was started again finds it."""
 _SESSION = "/run/session"
 _DESCRIPTION = "cluster.json"
 
@@ -82,7 +82,7 @@ def furnish(place: Place, record: SessionRecord, order: ClusterOrder, more: dict
             os.chown(path, *record.owner)
 
 
-def spawn(argv: list[str], *, cluster: str, record: SessionRecord, log: int, listener: int) -> subprocess.Popen[bytes]:
+def spawn(argv: list[str], *, place: Place, record: SessionRecord, log: int, listener: int) -> subprocess.Popen[bytes]:
     """Start a cluster's sandbox, as the user who owns the session."""
     owner: dict[str, Any] = {}
     if record.owner is not None:
@@ -95,7 +95,7 @@ def spawn(argv: list[str], *, cluster: str, record: SessionRecord, log: int, lis
         stdout=log,
         stderr=log,
         pass_fds=(listener,),
-        env={"PATH": os.defpath, CLUSTER_VARIABLE: cluster},
+        env={"PATH": os.defpath, CLUSTER_VARIABLE: str(place.directory)},
         start_new_session=True,
         **owner,
     )

@@ -40,7 +40,7 @@ _MISSING = {"dask": NO_DASK, "distributed": NO_DASK, "dask_gateway": NO_GATEWAY_
 _MODULES = ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "dask_gateway.scheduler_preload")
 _WORKER = ("--no-nanny", "--no-dashboard", "--death-timeout", "60")
 _SCHEDULER = ("--no-dashboard",)  # it comes when somebody looks, see `scheduler_service`
-_ALLOWANCE = 512 * 1024 * 1024  # bytes that the interpreter and Dask itself need at most, stacks of threads included
+_ALLOWANCE = 256 * 1024 * 1024  # bytes; an idle worker has 90 MB, half of it shared, and 8 MB for each thread's stack
 _LARGEST_ORDER = 64 * 1024
 _PATIENCE = 5  # seconds between a request to end and the end
 
