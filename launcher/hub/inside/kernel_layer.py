@@ -78,8 +78,12 @@ def make_layer(environment: Path, identifier: str, home: Path) -> Layer:
     return Layer(directory, directory / "bin" / "python", set_aside)
 
 
-def write_kernelspecs(python: Path, environment: Path | None, into: Path) -> None:
+def write_kernelspecs(
+    python: Path, environment: Path | None, into: Path, variables: dict[str, str] | None = None
+) -> None:
     """Announce the session's kernels under ``into`` (``…/share/jupyter``): python3, and those of the environment.
+
+    ``variables`` are for the kernels that run Python.
 
     The environment's other kernels that start with its Python are announced again with ``python``, because a Jupyter
     server would start a bare ``python`` with its own.
@@ -90,6 +94,7 @@ def write_kernelspecs(python: Path, environment: Path | None, into: Path) -> Non
         "display_name": "Python 3 (ipykernel)",
         "language": "python",
         "metadata": {"debugger": True},
+        "env": dict(variables or {}),
     }
     _write_kernelspec(kernels / "python3", specification)
     found = environment / "share" / "jupyter" / "kernels" if environment is not None else None
@@ -106,6 +111,7 @@ def write_kernelspecs(python: Path, environment: Path | None, into: Path) -> Non
             continue  # not a kernel for Jupyter either
         if directory.name != "python3" and command and _is_python_of(environment, command[0]):
             specification["argv"] = [str(python), *command[1:]]
+            specification["env"] = {**(variables or {}), **specification.get("env", {})}
             _write_kernelspec(kernels / directory.name, specification)
         _copy_resources(directory, kernels / directory.name)
 

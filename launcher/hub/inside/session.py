@@ -76,7 +76,7 @@ class _Session:
         self._copy_overlay()
         kernel = self._kernel_python()
         if kernel is not None:
-            write_kernelspecs(kernel, self.environment, self.runtime / "share" / "jupyter")
+            write_kernelspecs(kernel, self.environment, self.runtime / "share" / "jupyter", self._kernel_variables())
         self._set_variables()
         self._write_configuration()
         directory = self.content or self.home
@@ -126,6 +126,18 @@ class _Session:
         rest = self.variables.get("PATH", os.defpath)
         self.variables["PATH"] = os.pathsep.join([*paths, rest])
         return kernel if kernel is not None and kernel.exists() else None
+
+    def _kernel_variables(self) -> dict[str, str]:
+        """With Dask: what lets a kernel connect to a cluster by its address alone.
+
+        Only kernels get them: in a terminal any Python may run, and Dask insists on the module it is told of.
+        """
+        if not self.variables.get("DASK_GATEWAY__ADDRESS"):
+            return {}
+        return {
+            "PYTHONPATH": str(Path(__file__).resolve().with_name("kernel")),
+            "DASK_DISTRIBUTED__CLIENT__SECURITY_LOADER": "launcher_dask_client.credentials",
+        }
 
     def _set_variables(self) -> None:
         """What the server, its kernels and terminals see."""
