@@ -6,7 +6,9 @@ Kernels of a session have this folder on their import path and `credentials` as 
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 _SCHEME = "gateway://"
@@ -21,10 +23,16 @@ def credentials(information: dict[str, Any]) -> Any:
     address = str(information["address"])
     if not address.startswith(_SCHEME):
         return None
-    dask_gateway = importlib.import_module("dask_gateway")  # only here, and it is not in every environment
     name = address.rstrip("/").rpartition("/")[2]
-    with dask_gateway.Gateway() as gateway:
-        report = gateway.get_cluster(name)
+    # In a thread of its own: a kernel's own event loop runs already, and this one is gone when the answer is there.
+    with ThreadPoolExecutor(1) as thread:
+        report = thread.submit(asyncio.run, _report(name)).result()
     if report.security is None:
         raise ValueError(f"Cluster {name} does not run: it is {report.status.name.lower()}.")
     return report.security
+
+
+async def _report(cluster: str) -> Any:
+    dask_gateway = importlib.import_module("dask_gateway")  # only here, and it is not in every environment
+    async with dask_gateway.Gateway(asynchronous=True) as gateway:
+        return await gateway.get_cluster(cluster)
