@@ -54,9 +54,10 @@ def dask_roles(dask: DaskSettings, roles: list[dict[str, Any]]) -> list[dict[str
 
 
 def token_scopes(before: Any, dask: DaskSettings) -> Callable[[Any], Awaitable[list[str]]]:
-    """For ``c.Spawner.server_token_scopes``: what the operator said, and Dask for the sessions that may have it.
+    """For ``c.Spawner.server_token_scopes``: what the operator said, and Dask.
 
-    The Hub drops what the person does not have, so that a session never gets more than its person.
+    The Hub drops what the person does not have, so that a session never gets more than its person. It asks before it
+    knows what is to be started; `withhold` takes the scope back from a start that may not have it.
     """
 
     async def scopes(spawner: Any) -> list[str]:
@@ -65,10 +66,18 @@ def token_scopes(before: Any, dask: DaskSettings) -> Callable[[Any], Awaitable[l
             asked = await asked
         if not asked:  # the Hub's own default, which a list of ours would replace
             asked = orm.Role.find(spawner.user.db, "server").scopes
-        return [*asked, dask.scope] if spawner.may_use_dask() else list(asked)
+        return [*asked, dask.scope]
 
     scopes.launcher_scopes = before  # type: ignore[attr-defined]  # `enable` called twice wraps the operator's own
     return scopes
+
+
+def withhold(spawner: Any, dask: DaskSettings) -> None:
+    """Take Dask from the token of a session that is about to start; nobody has seen the token yet."""
+    database = spawner.user.db
+    token = orm.APIToken.find(database, spawner.api_token)
+    token.scopes = [scope for scope in token.scopes if scope != dask.scope]
+    database.commit()
 
 
 def session_variables(dask: DaskSettings, base_url: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from traitlets import HasTraits
 
 from launcher.config import Settings
 from launcher.errors import LauncherError, TicketInvalid
-from launcher.hub.dask import session_variables
+from launcher.hub.dask import session_variables, withhold
 from launcher.hub.redeem import redeem
 from launcher.models import LaunchPlan
 from launcher.sessions.names import is_launch_server
@@ -41,19 +41,21 @@ class LaunchSpawnerMixin(HasTraits):
         """
         ticket = self.user_options.get("ticket")
         try:
-            if ticket is None:
-                if is_launch_server(self.name):
-                    raise TicketInvalid(
-                        "This session belongs to a repository and is started by the launcher.",
-                        hint=f"Open it from {self._service_path()} or from its launch link.",
-                    )
-                return None
-            signer = TicketSigner(self.launch_settings.ticket_secret)
-            return await redeem(
-                self._service_url(), str(ticket), user=self.user.name, server_name=self.name, signer=signer
-            )
+            plan = await self._redeem(str(ticket)) if ticket is not None else None
+            if plan is None and is_launch_server(self.name):
+                raise TicketInvalid(
+                    "This session belongs to a repository and is started by the launcher.",
+                    hint=f"Open it from {self._service_path()} or from its launch link.",
+                )
         except LauncherError as error:
             raise as_http_error(error) from error
+        if self.launch_settings.dask is not None and not self.may_use_dask():
+            withhold(self, self.launch_settings.dask)
+        return plan
+
+    async def _redeem(self, ticket: str) -> LaunchPlan:
+        signer = TicketSigner(self.launch_settings.ticket_secret)
+        return await redeem(self._service_url(), ticket, user=self.user.name, server_name=self.name, signer=signer)
 
     async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
         """Keep our ticket out of the operator's own handling of options, which would warn about it at every launch."""
