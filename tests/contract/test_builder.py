@@ -14,8 +14,9 @@ from launcher.builders.base import Builder
 from launcher.builders.fake import FakeBuilder
 from launcher.builders.process.builder import ProcessBuilder
 from launcher.builders.process.config import ProcessBuilderConfig
+from launcher.environments import with_dask
 from launcher.errors import BuildError, BuildFailed, RecipeUnsupported
-from launcher.models import BuildRequest, RecipeKind
+from launcher.models import BuildRequest, EnvironmentKey, RecipeKind
 from tests.support.builds import MemoryLog, request
 from tests.support.package_index import package_index
 from tests.support.wheels import kernel_wheels, sdist, wheel
@@ -95,8 +96,9 @@ async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         wheel(index.directory, "alpha")
         wheel(index.directory, "beta", requires=["alpha"])
         sdist(index.directory, "slow", hook=_SLOW)
+        wheel(index.directory, "dask")
         config = ProcessBuilderConfig.from_environment(
-            tmp_path / "state", {}, index_url=index.url, allow_hosts=(index.host,)
+            tmp_path / "state", {}, index_url=index.url, allow_hosts=(index.host,), dask_requirements=("dask",)
         )
         yield ProcessHarness(tmp_path, ProcessBuilder(config))
 
@@ -148,6 +150,16 @@ async def test_different_packages_make_different_environments(harness: Harness) 
     other = await harness.builder.build(harness.good("beta"), MemoryLog())
     assert one.reference != other.reference
     assert one.lock != other.lock
+
+
+async def test_dask_that_was_chosen_makes_another_environment(harness: Harness) -> None:
+    made = harness.good()
+    plain = await harness.builder.build(made, MemoryLog())
+    chosen = replace(made, recipe=with_dask(made.recipe), key=EnvironmentKey("d" * 64))
+    built = await harness.builder.build(chosen, MemoryLog())
+    assert built.reference != plain.reference
+    assert built.lock != plain.lock
+    assert (await harness.builder.build(made, MemoryLog())).reference == plain.reference
 
 
 async def test_a_failed_build_says_so_and_leaves_nothing(harness: Harness) -> None:

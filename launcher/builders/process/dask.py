@@ -95,7 +95,8 @@ def advice(recipe: Recipe, read: Callable[[str], str | None]) -> str:
         return f"Change {_enumerated(lines)}{again}. Versions that you leave out are matched to the others."
     if main:
         return f"Make {PurePosixPath(main).name} anew with versions of dask and distributed that belong together."
-    return "The build's log says which package asks for which version."
+    log = "The build's log says which package asks for which version."
+    return f"{log} Without Dask the environment may work." if wants_dask(recipe) else log
 
 
 def _pins(path: str, text: str) -> list[str]:
