@@ -8,6 +8,8 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +33,7 @@ from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, Sess
 from tests.support.running import ROOT
 
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
-UV = shutil.which("uv") or str(ROOT / ".tools" / "uv")
+UV = shutil.which("uv") or str(ROOT / ".tools" / "bin" / "uv")
 PATIENCE = 30
 
 
@@ -39,14 +41,19 @@ def make_environment(directory: Path, *packages: str) -> Path:
     """A virtual environment with packages of the wheelhouse, as builds leave one: ``directory/venv`` and its meta."""
     directory.mkdir(parents=True)
     python = directory / "venv" / "bin" / "python"
-    subprocess.run([UV, "venv", "--quiet", "--python", "3.11", directory / "venv"], check=True)
+    venv = ["venv", "--quiet", "--python", sys.executable, str(directory / "venv")]
+    subprocess.run([UV, *venv], check=True)
     if packages:
-        offline = ["--no-index", "--find-links", WHEELHOUSE, "--link-mode", "copy"]
-        subprocess.run([UV, "pip", "install", "--quiet", *offline, "--python", python, *packages], check=True)
-        library = next((directory / "venv" / "lib").iterdir())
-        subprocess.run([python, "-m", "compileall", "-q", "-j", "2", library], check=True, stdout=subprocess.DEVNULL)
+        install = ["pip", "install", "--quiet", "--no-index", "--find-links", str(WHEELHOUSE), "--python", str(python)]
+        subprocess.run([UV, *install, *packages], check=True)
+    return describe_environment(directory, packages)
+
+
+def describe_environment(directory: Path, packages: tuple[str, ...] = ()) -> Path:
+    """What builds write down about ``directory/venv``."""
+    python = directory / "venv" / "bin" / "python"
     prefix = str(python.resolve().parents[1])
-    meta = EnvironmentMeta("kernel", "3.11", str(python.resolve()), (prefix,), "", packages, False, 0)  # noqa: FBT003
+    meta = EnvironmentMeta("kernel", "3.11", str(python.resolve()), (prefix,), "", packages, False, 0)
     (directory / "meta.json").write_text(json.dumps(asdict(meta)))
     return directory
 
@@ -73,8 +80,10 @@ class FakeSession:
         return Path(self.record.home)
 
     def leave_variables(self, **variables: str) -> None:
-        path = Path(self.record.run_directory, VARIABLES_NAME, "environment.json")
-        path.write_text(json.dumps(variables))
+        self.leave(json.dumps(variables))
+
+    def leave(self, text: str) -> None:
+        Path(self.record.run_directory, VARIABLES_NAME, "environment.json").write_text(text)
 
     def end(self) -> None:
         if self.process.poll() is None:
@@ -151,11 +160,24 @@ class GatewayListener:
     url: str
     server: httpserver.HTTPServer
     heartbeats: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+    """How often somebody asked whether there is a gateway."""
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
 
     def hear(self, cluster: str, message: dict[str, Any]) -> None:
         self.heartbeats.setdefault(cluster, []).append(message)
-        self._heard.set()
+        self.heard.set()
+
+    async def questions(self, number: int, *, seconds: float = PATIENCE) -> None:
+        """Until it was asked that often whether it is there."""
+        async with asyncio.timeout(seconds):
+            while self.asked < number:
+                self.heard.clear()
+                await self.heard.wait()
+
+    async def close(self) -> None:
+        self.server.stop()
+        await self.server.close_all_connections()
 
     async def heartbeat(
         self, cluster: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True, *, seconds: float = PATIENCE
@@ -166,8 +188,8 @@ class GatewayListener:
                 for message in self.heartbeats.get(cluster, []):
                     if fits(message):
                         return message
-                self._heard.clear()
-                await self._heard.wait()
+                self.heard.clear()
+                await self.heard.wait()
 
 
 class _Heartbeat(web.RequestHandler):
@@ -175,10 +197,18 @@ class _Heartbeat(web.RequestHandler):
         self.application.settings["listener"].hear(cluster, json.loads(self.request.body))
 
 
+class _Health(web.RequestHandler):
+    def get(self) -> None:
+        listener = self.application.settings["listener"]
+        listener.asked += 1
+        listener.heard.set()
+
+
 def gateway_listener() -> GatewayListener:
     """A listener on a free port of loopback, in the running loop."""
     [listening] = netutil.bind_sockets(0, "127.0.0.1")
-    application = web.Application([(r"/api/v1/clusters/([0-9a-f]+)/heartbeat", _Heartbeat)])
+    routes = [(r"/api/v1/clusters/([0-9a-f]+)/heartbeat", _Heartbeat), ("/api/health", _Health)]
+    application = web.Application(routes)
     server = httpserver.HTTPServer(application)
     server.add_sockets([listening])
     listener = GatewayListener(f"http://127.0.0.1:{listening.getsockname()[1]}/api", server)
@@ -243,19 +273,17 @@ client.close()
 """
 
 
-async def run_client(python: Path, made: ClusterOrder, scheduler: str, place: Path, code: str, workers: int = 1) -> Any:
+async def run_client(python: Path, made: ClusterOrder, scheduler: str, code: str, *, workers: int = 1) -> Any:
     """What ``code`` prints as JSON, run with a client of the cluster; ``outcome(function)`` runs one on a worker."""
-    place.mkdir(exist_ok=True)
-    (place / "crt").write_bytes(made.certificate)
-    (place / "pem").write_bytes(made.private_key)
-    command = [python, "-c", _CLIENT, scheduler, place / "crt", place / "pem", str(workers)]
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=place,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(code.encode()), 90)
-    assert process.returncode == 0, errors.decode()[-3000:]
-    return json.loads(output)
+    return await asyncio.to_thread(_run_client, python, made, scheduler, code, workers)
+
+
+def _run_client(python: Path, made: ClusterOrder, scheduler: str, code: str, workers: int) -> Any:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        (place / "crt").write_bytes(made.certificate)
+        (place / "pem").write_bytes(made.private_key)
+        command = [str(python), "-c", _CLIENT, scheduler, str(place / "crt"), str(place / "pem"), str(workers)]
+        done = subprocess.run(command, input=code, capture_output=True, text=True, cwd=place, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)

@@ -73,12 +73,13 @@ class ProcessClusters:
     async def start_cluster(self, order: ClusterOrder) -> None:
         """Start the scheduler; returns when it runs. Raises ClusterStartFailed."""
         async with self._turn(order.name):
-            await self._remove(order.name)
+            place = self._places.cluster(order.name)
+            if order.name in self._nurseries or await asyncio.to_thread(place.directory.exists):
+                await self._remove(order.name)
             session = order.session
             record = self._records.get(session.user, session.server_name)
             if record is None or not record.dask:
                 raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
-            place = self._places.cluster(order.name)
             try:
                 nursery = self._start(order, record, place)
             except OSError as error:
@@ -197,16 +198,15 @@ class ProcessClusters:
 
     async def _remove(self, cluster: str) -> None:
         """End and delete whatever there is of a cluster."""
-        place = self._places.cluster(cluster)
         nursery = self._nurseries.get(cluster)
         if nursery is not None:
             await nursery.end()
             self._nurseries.pop(cluster, None)
-        elif place.directory.exists():  # of a gateway before this one
+        else:  # of a gateway before this one
             pid = (await asyncio.to_thread(self._processes)).get(cluster)
             if pid is not None:
                 await asyncio.to_thread(kill_tree, pid)
-        await asyncio.to_thread(place.remove)
+        await asyncio.to_thread(self._places.cluster(cluster).remove)
 
     def _told(self, nursery: Nursery) -> None:
         """A cluster has ended."""

@@ -38,11 +38,12 @@ SCHEDULER = "scheduler"
 NO_DASK, NO_GATEWAY_CLIENT, BROKEN_DASK = 81, 82, 83  # exit statuses that the runtime has sentences for
 _MISSING = {"dask": NO_DASK, "distributed": NO_DASK, "dask_gateway": NO_GATEWAY_CLIENT}
 _MODULES = ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "dask_gateway.scheduler_preload")
-_WORKER = ("--no-nanny", "--no-dashboard", "--death-timeout", "60")
+# without --host it would listen on every interface of the machine
+_WORKER = ("--host", "127.0.0.1", "--no-nanny", "--no-dashboard", "--death-timeout", "60")
 _SCHEDULER = ("--no-dashboard",)  # it comes when somebody looks, see `scheduler_service`
 _ALLOWANCE = 256 * 1024 * 1024  # bytes; an idle worker has 90 MB, half of it shared, and 8 MB for each thread's stack
 _LARGEST_ORDER = 64 * 1024
-_PATIENCE = 5  # seconds between a request to end and the end
+_PATIENCE = 2  # seconds between a request to end and the end
 
 
 class Child(NamedTuple):
