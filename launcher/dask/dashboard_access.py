@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated, UserNotAllowed
+from jupyterhub.utils import get_browser_protocol
 from tornado.web import HTTPError, RequestHandler
 
 from launcher.dask.dashboard_pages import SayingHandler
@@ -37,6 +38,7 @@ VIEW_SECONDS = 3600
 _MAX_URL_BYTES = 16 * 2**10
 _TOKEN = re.compile(r"(?:token|bearer)\s+([\x21-\x7e]{1,1024})", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST_COOKIE = "dask-dashboards-host"
 _SESSION_SCOPE = "access:servers!server="
 
 
@@ -174,22 +176,36 @@ class ClusterHandler(SayingHandler, IdentifiedHandler):
         """Path and query for the scheduler, as they came."""
         return self.tail + (f"?{self.query}" if self.query else "")
 
-    def check_websocket_origin(self) -> None:
+    def remember_host(self, viewer: Viewer) -> None:
+        """Keep the host of the address bar in a cookie, for the websockets of the page that is being opened.
+
+        The Hub's proxy tells it with requests, not with websockets; Dask-Gateway's changes ``Host``.
+        """
+        host = self.request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or self.request.host
+        known = f"{viewer.name}@{host.lower()}"
+        if self._host_cookie() != known:
+            secure = get_browser_protocol(self.request) == "https"
+            options: dict[str, Any] = {"path": self.parts.prefix, "httponly": True, "secure": secure}
+            self.set_signed_cookie(_HOST_COOKIE, known, expires_days=None, samesite="Strict", **options)
+
+    def check_websocket_origin(self, viewer: Viewer) -> None:
         """Only pages of our own host open websockets with a cookie. Raises CrossSiteRefused.
 
-        Browsers say where a page came from, in a header that no page can change.
+        Browsers say where a page came from, in one of two headers that no page can change.
         """
         site, origin = self.request.headers.get("Sec-Fetch-Site"), self.request.headers.get("Origin")
-        same = host_of_origin(origin or "") in self._own_hosts() if site is None else site == "same-origin"
+        if site is None:
+            host = host_of_origin(origin or "")
+            same = bool(host) and (host in self.parts.public_hosts or self._host_cookie() == f"{viewer.name}@{host}")
+        else:
+            same = site == "same-origin"
         if not same:
-            raise CrossSiteRefused("This request came from another site.", hint="Start from our own page.")
+            raise CrossSiteRefused("This request came from another site.", hint="Load the page again.")
         if self.request.query_arguments.get("token"):  # HubOAuth would take it, and the scheduler would see it
             raise NotAllowed("A token does not belong in an address.", hint="Send `Authorization: token`.")
 
-    def _own_hosts(self) -> set[str]:
-        """The host in the visitor's address bar: Dask-Gateway's proxy changes ``Host``, the Hub's keeps it aside."""
-        forwarded = self.request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip()
-        return ({(forwarded or self.request.host).lower()} | self.parts.public_hosts) - {""}
+    def _host_cookie(self) -> str:
+        return (self.get_signed_cookie(_HOST_COOKIE) or b"").decode()
 
     def find(self, cluster: str) -> Dashboard:
         """The dashboard, whoever's it is. Raises ClusterNotFound."""

@@ -55,6 +55,8 @@ class DashboardHandler(ClusterHandler):
         if self.sandboxed and not self.view and self._is_page_view():
             self.redirect(self.own_path(self.parts.views.sign(self.cluster, viewer.name)) + self.target)
             return
+        if self._is_page_view() and not self.view:
+            self.remember_host(viewer)
         await self.parts.question.ready(self.upstream)
         if self.request.method == "POST":
             self._chunks = asyncio.Queue(maxsize=4)

@@ -40,7 +40,7 @@ class DashboardSocket(ClusterHandler, WebSocketHandler):
         """Refuse before the handshake what is refused."""
         viewer = await self.admit()
         if not (viewer.by_header or self.view):
-            self.check_websocket_origin()
+            self.check_websocket_origin(viewer)
         await self.parts.question.ready(self.upstream)
 
     def check_origin(self, origin: str) -> bool:
