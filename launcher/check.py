@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -55,6 +56,12 @@ def _sandbox() -> Finding:
     return Finding(good=True, what="sandbox (bubblewrap and user namespaces)")
 
 
+def _dask() -> Finding:
+    good = importlib.util.find_spec("dask_gateway_server") is not None
+    hint = "Install it into the hub's Python with `pip install 'jupyterhub-launcher[dask]'`, or switch Dask off."
+    return Finding(good=good, what="dask-gateway-server", hint=hint)
+
+
 def machine() -> Iterator[Finding]:
     """What the process runtime needs of a machine."""
     yield Finding(good=sys.version_info >= (3, 11), what=f"Python {sys.version.split()[0]}", hint="Use 3.11 or newer.")
@@ -63,9 +70,9 @@ def machine() -> Iterator[Finding]:
         yield probe()
 
 
-def require_machine() -> None:
-    """Raise OperatorError naming the first thing that is missing."""
-    for finding in machine():
+def require_machine(*, dask: bool) -> None:
+    """Raise OperatorError naming the first thing that is missing. ``dask``: clusters are wanted."""
+    for finding in (*machine(), *([_dask()] if dask else [])):
         if not finding.good:
             raise OperatorError(f"Missing on this machine: {finding.what}.", hint=finding.hint)
 
@@ -101,6 +108,8 @@ def _configuration(path: Path) -> Iterator[Finding]:
     enabled = getattr(config.JupyterHub.get("spawner_class"), "launch_settings", None) is not None
     hint = "Call `launcher.enable(c)` last, after spawner_class is set."
     yield Finding(good=enabled, what="launcher.enable(c) is the last word on the spawner", hint=hint)
+    if settings.dask is not None:
+        yield _dask()
     server = Path(settings.server_environment)
     hint = f"Make it: launcher server-environment {server}"
     yield Finding(good=is_current(server), what="server environment", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,11 +18,16 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
+from traitlets.config import Config
+
 from launcher.check import require_machine
+from launcher.config import read_settings
+from launcher.dask.proxy import stop_proxy
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
 from launcher.hub.embedded import HUB_DATABASE, UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
 from launcher.ports import free_port, is_free, kept_ports
+from launcher.runtimes import make_clusters
 from launcher.server_environment import is_current, make_server_environment
 from launcher.store import StateLock, Store
 from launcher.supervise import end_with_parent
@@ -54,7 +60,7 @@ def up(options: UpOptions) -> int:
 
     Raises OperatorError when something is missing or the port is taken; nothing runs then.
     """
-    require_machine()
+    require_machine(dask=options.dask)
     state = _prepare_state(options.state)
     _require_usable(state)
     server = Path(os.environ.get("LAUNCHER_SERVER_ENVIRONMENT") or state / "server-environment")
@@ -81,6 +87,8 @@ def up(options: UpOptions) -> int:
         process.wait()
     finally:
         _stop(process)
+        if options.dask:
+            asyncio.run(_end_clusters(facts))
     return 0 if stopped else 1
 
 
@@ -226,6 +234,15 @@ def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
         spec = f"local/{quote(str(directory), safe='')}/worktree"
         _say(f"  Launch {Path(directory).name}: {facts['service_url']}v2/{spec}")
     _say(f"\nThe hub's log is {log}. Ctrl-C stops everything; files and environments stay.")
+
+
+async def _end_clusters(facts: dict[str, object]) -> None:
+    """End what outlives a gateway on purpose: its clusters belong to sessions, and those have ended."""
+    settings = read_settings(Config({"Launcher": facts["launcher"]}))
+    clusters = make_clusters(settings)
+    for name in await clusters.clusters():
+        await clusters.stop_cluster(name)
+    stop_proxy(settings.state / "dask")
 
 
 def _ask_to_stop(process: subprocess.Popen[bytes]) -> None:

@@ -16,6 +16,7 @@ from dask_gateway_server.routes import api_handler
 from launcher.dask import limits
 from launcher.dask.base import SCHEDULER
 from launcher.dask.config import DaskSettings
+from launcher.dask.description import describe
 
 _LOG_BYTES = 256 * 1024
 _PROCESS = re.compile(rf"{SCHEDULER}|nursery|[0-9a-f]{{32}}")
@@ -70,10 +71,11 @@ async def _list(request: web.Request) -> web.Response:
     everybody = backend.db.name_to_cluster.values()
     found = [cluster for cluster in everybody if user.has_permissions(cluster)]
     found.sort(key=lambda cluster: cluster.start_time, reverse=True)
+    views = (describe(cluster, backend.session, backend.proxy.prefix) for cluster in found)
     mine = [one for one in backend.reservations() if one.user == user.name]
     return web.json_response(
         {
-            "clusters": await asyncio.gather(*(backend.describe(cluster) for cluster in found)),
+            "clusters": await asyncio.gather(*views),
             "limits": limits.limits_of(user.groups, backend.settings),
             "used": limits.used(mine),
         }

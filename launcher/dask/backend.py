@@ -8,11 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import DBBackendBase, JobStatus
@@ -23,12 +20,11 @@ from launcher.dask import api, limits, messages
 from launcher.dask.authenticator import GatewayUser
 from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, SCHEDULER, ClusterOrder, ClusterRuntime, ProcessEnded
 from launcher.dask.config import DaskSettings
-from launcher.dask.dashboards import Dashboard
+from launcher.dask.dashboards import Dashboard, dashboard_routes
 from launcher.dask.options import options_for
 from launcher.errors import ClusterStartFailed, LauncherError
 
 _LOOK_SECONDS = 1.0
-_STATUS_SECONDS = 2.0
 _HOUR = 3600
 
 
@@ -51,13 +47,8 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
         # The proxy outlives this process: event numbers must never repeat, or it would wait for ones it has seen.
         self.proxy.events, self.proxy._next_id = [], int(time.time() * 1000)  # noqa: SLF001 - upstream starts at 1
         self.proxy.offset = self.proxy._next_id - 1  # noqa: SLF001
-        for path in ("/clusters", "/oauth_callback"):
-            await self.proxy.add_route(kind="PATH", path=path, target=self.dashboards_url)
-
-    @property
-    def dashboards_url(self) -> str:
-        """Where the guard of the dashboards listens."""
-        return f"http://127.0.0.1:{self.settings.dashboards_port}"
+        for path, target in dashboard_routes(self.proxy.prefix, self.settings.dashboards_port):
+            await self.proxy.add_route(kind="PATH", path=path, target=target)
 
     async def do_setup(self) -> None:
         """The runtime's start, and the loop that ends clusters with their sessions."""
@@ -170,6 +161,18 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
         if time.time() - gone >= self.settings.session_grace_seconds + cluster.config.keep_hours * _HOUR:
             await self.stop_cluster(cluster.name, reason="Its session ended.")
 
+    async def cleanup_db_loop(self) -> None:
+        """Forget clusters that ended long ago, and their logs with them."""
+        while True:
+            known = set(self.db.name_to_cluster)
+            try:
+                self.db.cleanup_expired(self.db_cluster_max_age)
+                for name in known - self.db.name_to_cluster.keys():
+                    await asyncio.to_thread(self.runtime.remove_logs, name)
+            except Exception:
+                self.log.exception("Forgetting old clusters failed")
+            await asyncio.sleep(self.db_cleanup_period)
+
     def _remember(self, cluster: Any, **facts: Any) -> None:
         """Join facts into what the row of a cluster keeps across restarts."""
         self.db.update_cluster(cluster, state={**cluster.state, **facts})
@@ -263,50 +266,3 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
         if cluster is None or cluster.status != JobStatus.RUNNING or not cluster.dashboard_address:
             return None
         return Dashboard(cluster.username, cluster.dashboard_address, cluster.token)
-
-    async def describe(self, cluster: Any) -> dict[str, Any]:
-        """A cluster as people see it; see the API's reference."""
-        running = cluster.status == JobStatus.RUNNING and cluster.is_active()
-        now = await self._status(cluster) if running else {}
-        workers = now.get("workers", []) if isinstance(now.get("workers"), list) else []
-        config, wish = cluster.config, messages.wishes_of(cluster)
-        prefix = self.proxy.prefix
-        return {
-            "name": cluster.name,
-            "user": cluster.username,
-            "server_name": config.server_name,
-            "title": config.title,
-            "environment": config.image,
-            "status": {"pending": "starting"}.get(cluster.model_status.name.lower(), cluster.model_status.name.lower()),
-            "reason": cluster.state.get("reason", ""),
-            "workers": len(workers),
-            "workers_wanted": cluster.count,
-            "minimum": wish.minimum,
-            "maximum": wish.maximum,
-            "worker_cores": config.worker_cores,
-            "worker_memory": config.worker_memory,
-            "cores": len(workers) * config.worker_cores,
-            "memory": len(workers) * config.worker_memory,
-            "started": _iso(cluster.start_time),
-            "stopped": _iso(cluster.stop_time),
-            "idle_seconds": now.get("idle_seconds"),
-            "keep_hours": config.keep_hours,
-            "dashboard": f"{prefix}/clusters/{cluster.name}/status" if running else None,
-        }
-
-    async def _status(self, cluster: Any) -> dict[str, Any]:
-        """What the scheduler says of itself now; nothing when it does not answer quickly."""
-        with suppress(aiohttp.ClientError, TimeoutError, ValueError):
-            async with self.session.get(
-                f"{cluster.dashboard_address}/launcher/status",
-                headers={"Authorization": f"token {cluster.token}"},
-                timeout=aiohttp.ClientTimeout(total=_STATUS_SECONDS),
-            ) as answer:
-                answer.raise_for_status()
-                found = await answer.json()
-                return found if isinstance(found, dict) else {}
-        return {}
-
-
-def _iso(milliseconds: int | None) -> str | None:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else None

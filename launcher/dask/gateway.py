@@ -21,7 +21,7 @@ from launcher.dask.api import remember_who_asks
 from launcher.dask.authenticator import SessionAuthenticator
 from launcher.dask.backend import LauncherBackend
 from launcher.dask.config import DaskSettings
-from launcher.dask.dashboards import make_dashboards
+from launcher.dask.dashboards import close_dashboards, make_dashboards
 from launcher.dask.proxy import ProxyKeeper
 from launcher.errors import ConfigurationInvalid
 from launcher.log import configure_logging
@@ -38,6 +38,7 @@ class Gateway(DaskGateway):  # type: ignore[misc]  # dask-gateway-server has no 
     """Upstream's application, configured by us alone, with the guard of the dashboards beside it."""
 
     keeper: ProxyKeeper
+    settings: Settings
     dask: DaskSettings
 
     def load_config_file(self, filename: str, path: Any = None) -> None:
@@ -47,16 +48,23 @@ class Gateway(DaskGateway):  # type: ignore[misc]  # dask-gateway-server has no 
         """Start everything."""
         self.app.middlewares.append(remember_who_asks)
         await super().setup()
-        prefix, base = os.environ["JUPYTERHUB_SERVICE_PREFIX"].rstrip("/"), os.environ["JUPYTERHUB_BASE_URL"]
-        self.dashboards = HTTPServer(make_dashboards(self.backend, prefix=prefix, hub_base_url=f"{base}hub/"))
-        self.dashboards.listen(self.dask.dashboards_port, "127.0.0.1")
+        self.dashboards = make_dashboards(
+            self.backend,
+            prefix=os.environ["JUPYTERHUB_SERVICE_PREFIX"],
+            hub_base_url=os.environ["JUPYTERHUB_BASE_URL"] + "hub/",
+            public_url=self.settings.public_url,
+            cookie_secret=kept_secret(self.settings.state / "secrets" / "dask-dashboards").encode(),
+        )
+        self.dashboards_server = HTTPServer(self.dashboards)
+        self.dashboards_server.listen(self.dask.dashboards_port, "127.0.0.1")
         await self.keeper.start(self.backend.proxy)
         log.info("dask_gateway.ready", port=self.dask.port)
 
     async def cleanup(self) -> None:
         """Stop everything but clusters, and the proxy as long as there are some."""
-        if hasattr(self, "dashboards"):
-            self.dashboards.stop()
+        if hasattr(self, "dashboards_server"):
+            self.dashboards_server.stop()
+            await close_dashboards(self.dashboards)
         clusters = bool(list(self.backend.db.active_clusters())) if hasattr(self.backend, "db") else False
         await self.keeper.close(keep_running=clusters)
         await super().cleanup()
@@ -105,7 +113,7 @@ def _run(settings: Settings, dask: DaskSettings) -> int:
         ) from error
     with StateLock(_directory(settings), patience_seconds=_TAKE_OVER_SECONDS):
         gateway = Gateway(config=configuration(settings, dask, prefix))
-        gateway.dask, gateway.keeper = dask, ProxyKeeper(_directory(settings))
+        gateway.settings, gateway.dask, gateway.keeper = settings, dask, ProxyKeeper(_directory(settings))
         gateway.initialize([])
         # traitlets would copy what comes through the configuration
         gateway.backend.settings, gateway.backend.runtime = dask, make_clusters(settings)

@@ -99,7 +99,13 @@ async def _ended(pid: int) -> None:
     except ProcessLookupError:
         return
     ended: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+
+    def on_end() -> None:
+        loop.remove_reader(descriptor)
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(descriptor, on_end)
     try:
         await ended
     finally:

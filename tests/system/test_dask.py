@@ -7,12 +7,15 @@ from urllib.parse import quote
 
 import pytest
 
-import launcher
 from launcher.up import EXAMPLES
 from tests.support.dask import DASK, Clusters, refusal_of, with_cluster
 from tests.support.git_server import make_repository
 from tests.support.running import Session, eventually, git_spec
 
+WITH = {"requirements.txt": DASK + "humanize\n"}
+WITHOUT = {"requirements.txt": DASK}
+KEPT = "from dask_gateway import Gateway\nprint(Gateway().new_cluster(shutdown_on_close=False).name)"
+"""Leaves a cluster behind and prints its name."""
 MODULES = "import importlib.util, json\ndef have(*names):\n    import importlib.util\n"
 MODULES += "    return {name: importlib.util.find_spec(name) is not None for name in names}\n"
 
@@ -66,13 +69,11 @@ print(json.dumps(look()))
 
 
 def test_two_sessions_of_a_person_get_each_their_own_environment(launch, up, clusters):
-    with_humanize = launch("with", {"requirements.txt": DASK + "humanize\n"})
-    without = launch("without", {"requirements.txt": DASK})
+    with_humanize = launch("with", WITH)
+    without = launch("without", WITHOUT)
     code = MODULES + "print(json.dumps(list(client.run(have, 'humanize').values())[0]))"
-    assert with_humanize.run(with_cluster(code.replace("\n", "\n")), seconds=120) == '{"humanize": true}\n'
+    assert with_humanize.run(with_cluster(code), seconds=120) == '{"humanize": true}\n'
     assert without.run(with_cluster(code), seconds=120) == '{"humanize": false}\n'
-    offered = "from dask_gateway import Gateway\nprint(len(Gateway().cluster_options().image), end='')"
-    assert without.run(offered)
     theirs = {one["server_name"]: one["environment"] for one in clusters.all()}
     assert theirs[up.path_of(with_humanize).split("/")[-2]] != theirs[up.path_of(without).split("/")[-2]]
 
@@ -102,7 +103,7 @@ print(json.dumps(__import__("os").environ["BINDER_REF_URL"]))
 
 
 def test_no_secret_of_the_session_reaches_a_worker(launch):
-    session = launch("with", {})
+    session = launch("with", WITH)
     code = """
 def look():
     import os
@@ -132,18 +133,15 @@ def test_the_example_gives_the_same_numbers_with_and_without_dask(up):
     ],
 )
 def test_a_wrong_option_is_refused_with_a_sentence_and_nothing_is_left(launch, clusters, code, words):
-    session = launch("with", {})
+    session = launch("with", WITH)
     before = len(clusters.all())
     assert words in refusal_of(session, code)
     assert len(clusters.all()) == before
 
 
 def test_a_cluster_ends_with_its_session(launch, up, clusters):
-    session = launch("without", {})
-    name = Clusters(up.url, up.token).call("GET", "launcher/clusters")
-    assert name.status_code == 200
-    code = "from dask_gateway import Gateway\ncluster = Gateway().new_cluster(shutdown_on_close=False)\nprint(cluster.name)"
-    cluster = session.run(code, seconds=60).strip()
+    session = launch("without", WITHOUT)
+    cluster = session.run(KEPT, seconds=60).strip()
     server = up.path_of(session).split("/")[-2]
     assert up.api("DELETE", f"/users/{up.user}/servers/{server}").status_code in {202, 204}
     ended = clusters.wait_for(cluster, "stopped", seconds=90)
@@ -156,4 +154,3 @@ def test_off_means_no_trace(start, tmp_path):
         session, _ = without.launch(f"local/{quote(str(EXAMPLES / 'first-click'), safe='')}/worktree")
         assert session.run("import os; print([n for n in os.environ if 'DASK' in n])") == "[]\n"
         assert not (tmp_path / "state" / "dask").exists()
-    assert launcher.__version__
