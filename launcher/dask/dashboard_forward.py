@@ -30,6 +30,15 @@ class DashboardHandler(ClusterHandler):
     _forwarding: asyncio.Task[None] | None = None
     _chunks: asyncio.Queue[bytes | None] | None = None
 
+    def set_default_headers(self) -> None:
+        """Tornado's hook. An answer before the body is read ends the connection, and proxies must know that it does.
+
+        Otherwise they would send the next request into a connection that closes, and answer it with an error.
+        """
+        super().set_default_headers()
+        if self._forwarding is None:
+            self.set_header("Connection", "close")
+
     async def prepare(self) -> None:
         """Everything that can be refused is, before a byte of the body is read."""
         try:
@@ -60,6 +69,7 @@ class DashboardHandler(ClusterHandler):
         await self.parts.question.ready(self.upstream)
         if self.request.method == "POST":
             self._chunks = asyncio.Queue(maxsize=4)
+        self.clear_header("Connection")
         self._forwarding = asyncio.create_task(self._forward())
 
     def _is_page_view(self) -> bool:

@@ -1,4 +1,4 @@
-"""A real scheduler's dashboard in a real browser, through the Hub's login: owner, admin, and a page of another origin."""
+"""A real scheduler's dashboard in a real browser, through the Hub's login: owner, admin, a page of another origin."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def person(chromium, running):
 def watched(page):
     """Frames that websockets of the page received, and answers that went wrong."""
     frames, wrong = [], []
-    page.on("websocket", lambda ws: ws.on("framereceived", lambda data: frames.append(data)))
+    page.on("websocket", lambda ws: ws.on("framereceived", frames.append))
     page.on("response", lambda answer: wrong.append((answer.status, answer.url)) if answer.status >= 400 else None)
     page.on("pageerror", lambda error: wrong.append(("error", str(error))))
     return frames, wrong

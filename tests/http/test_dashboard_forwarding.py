@@ -11,8 +11,9 @@ import requests
 import websocket
 
 from launcher.dask.dashboards import Dashboard
-from tests.support.dashboards import BIG, PREFIX, TOKEN, running_guard
+from tests.support.dashboards import PREFIX, TOKEN, running_guard
 from tests.support.hub import free_port
+from tests.support.odd_scheduler import BIG
 from tests.support.running import eventually
 
 CLUSTER = f"{PREFIX}clusters/alices/"
@@ -107,8 +108,8 @@ def test_path_and_query_reach_the_scheduler_to_the_byte(url, origin, token, sche
         "x?a=#b",
     ],
 )
-def test_addresses_that_could_mean_another_place_reach_no_scheduler(url, origin, guard, token, scheduler, tail, where):
-    other = guard.scheduler("nobodys", owner="nobody")
+def test_addresses_that_could_mean_another_place_reach_no_scheduler(origin, guard, token, tail, where):
+    scheduler, other = guard.scheduler("alices"), guard.scheduler("nobodys", owner="nobody")
     answer = raw(origin if where != "direct" else guard.direct, token, CLUSTER + tail)
     status = int(answer.split()[1])
     assert status in {400, 404} or (where != "direct" and scheduler.last[1].isascii())
@@ -315,5 +316,5 @@ def test_a_message_that_is_too_long_ends_the_websocket(url, token):
 
 
 def test_a_websocket_address_that_is_none_is_refused(url, token):
-    with pytest.raises(websocket.WebSocketBadStatusException, match="503|403"):
+    with pytest.raises(websocket.WebSocketBadStatusException, match=r"503|403"):
         open_socket(url, token, "page")

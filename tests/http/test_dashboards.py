@@ -213,6 +213,15 @@ def test_other_pages_cannot_post_or_read_with_the_cookie(service, scheduler, bro
     assert scheduler.requests == []
 
 
+def test_a_refusal_leaves_no_connection_behind_that_proxies_use_again(service, guard, scheduler, tokens):
+    for target, headers in (("x", {}), ("x", tokens["mallory"]), ("", tokens["alice"])):
+        with requests.Session() as session:  # a connection that would be kept
+            session.headers.update(headers)
+            address = f"{guard.direct}{PREFIX}clusters/alices/{target}"
+            assert session.get(address, allow_redirects=False).headers["connection"] == "close"
+    assert "connection" not in requests.get(f"{guard.direct}{PREFIX}clusters/alices/x", headers=tokens["alice"]).headers
+
+
 def test_an_admin_sees_every_dashboard_but_in_a_sandbox_without_the_hubs_origin(service, scheduler, browsers):
     answer = browsers["ada"].get(f"{service}/clusters/alices/page?a=b")
     assert answer.status_code == 200

@@ -24,7 +24,8 @@ async def main(token: str) -> None:
         worker = Worker(scheduler.address, host="127.0.0.1", dashboard=False, nthreads=1)
         async with worker, Client(scheduler.address, asynchronous=True) as client:
             await client.submit(lambda number: number + 1, 1, key="a/task with: signs")
-            print(scheduler.http_server.port, flush=True)
+            sys.stdout.write(f"{scheduler.http_server.port}\n")
+            sys.stdout.flush()
             await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
