@@ -20,11 +20,13 @@ from typing import Any
 from launcher.builders.process.runner import kill_tree
 from launcher.dask.base import SCHEDULER, ProcessEnded
 from launcher.dask.process.places import Place, short_path
+from launcher.errors import ClusterStartFailed
 
 _LARGEST_WORD = 64 * 1024
 _ANSWER_SECONDS = 30.0
 _POLITE_SECONDS = 2.0
 _PROCESS = re.compile(rf"{SCHEDULER}|[0-9a-f]{{1,64}}")
+_HINT = "Add dask, distributed and dask-gateway to the packages that the repository asks for."
 _REASONS = {
     81: "The environment of this session has no dask and distributed packages, so it cannot run a cluster.",
     82: "The environment of this session has no dask-gateway package, so it cannot run a cluster.",
@@ -83,12 +85,13 @@ class Nursery:
         self._line = line
         asyncio.get_running_loop().add_reader(line, self._on_word)
 
-    async def hello(self) -> str:
-        """Wait until the scheduler runs; "" or, when it never will, the reason as a sentence."""
+    async def hello(self) -> None:
+        """Wait until the scheduler runs. Raises ClusterStartFailed when it never will."""
         await self._either(self._hello, seconds=2 * _ANSWER_SECONDS)
         if self.ended.done():
-            return self.reason
-        return "" if self._hello.done() else "The scheduler did not start in time."
+            raise ClusterStartFailed(self.reason, hint=_HINT if self.ended.result() in _REASONS else "Try again.")
+        if not self._hello.done():
+            raise ClusterStartFailed("The scheduler did not start in time.", hint="Try again.")
 
     @property
     def reason(self) -> str:
@@ -163,7 +166,8 @@ class Nursery:
         if not data:
             self._hang_up()
             return
-        with suppress(ValueError, TypeError, KeyError):  # not one of its words
+        # whatever else it says is not one of its words
+        with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self._understand(json.loads(data))
 
     def _understand(self, word: dict[str, Any]) -> None:

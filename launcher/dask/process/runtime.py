@@ -87,10 +87,11 @@ class ProcessClusters:
                 raise ClusterStartFailed(
                     "The cluster could not be prepared on this machine.", hint="Tell the people who run this hub."
                 ) from error
-            reason = await nursery.hello()
-            if reason:
+            try:
+                await nursery.hello()
+            except ClusterStartFailed:
                 await self._remove(order.name)
-                raise ClusterStartFailed(reason, hint="Add dask, distributed and dask-gateway to what the session has.")
+                raise
             nursery.ended.add_done_callback(lambda _: self._told(nursery))
 
     def _start(self, order: ClusterOrder, record: SessionRecord, place: Place) -> Nursery:
@@ -187,10 +188,8 @@ class ProcessClusters:
             return
         try:
             nursery.connect()
-        except OSError:
-            nursery.close()
-            return
-        if await nursery.hello():
+            await nursery.hello()
+        except (OSError, ClusterStartFailed):
             nursery.close()
             return
         self._nurseries[cluster] = nursery

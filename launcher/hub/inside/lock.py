@@ -12,7 +12,8 @@ _FLOCK = "hhqqi4x"  # struct flock of fcntl(2) on 64-bit Linux
 def is_held(path: str | os.PathLike[str]) -> bool:
     """Whether some process holds a lock on the file. False when there is no such file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # not blocking: a session can put a pipe in the place of the file
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
