@@ -130,6 +130,17 @@ def test_an_unknown_repository_gets_no_dask_until_it_is_trusted(course):
     course.stop("alice", session)
 
 
+@pytest.mark.parametrize(("person", "may"), [("alice", True), ("bob", False)])
+def test_the_page_in_a_browser_knows_who_is_in_the_group(course, person, may):
+    """The login asks for the right to Dask too; who lacks it logs in all the same."""
+    spec = course.repository("unknown-page", {"hello.txt": "hello\n"})
+    with course.hub.login_session(person) as browser:
+        page = browser.get(f"{course.service}v2/{spec}", timeout=60)
+    assert page.status_code == 200
+    assert ('type="checkbox" id="dask"' in page.text) is may
+    assert (f"<dt>Dask</dt><dd>{UNKNOWN if may else NO_GROUP}</dd>") in page.text
+
+
 def test_a_recipe_that_asks_for_dask_needs_no_choice(course):
     asks = {"requirements.txt": "dask==2024.8.0\n"}
     spec = course.repository("trusted-asks", asks)
