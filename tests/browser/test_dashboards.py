@@ -63,7 +63,11 @@ def person(chromium, running):
 def watched(page):
     """Frames that websockets of the page received, and answers that went wrong."""
     frames, wrong = [], []
-    page.on("websocket", lambda ws: ws.on("framereceived", frames.append))
+
+    def received(data):  # playwright takes no built-in methods
+        frames.append(data)
+
+    page.on("websocket", lambda ws: ws.on("framereceived", received))
     page.on("response", lambda answer: wrong.append((answer.status, answer.url)) if answer.status >= 400 else None)
     page.on("pageerror", lambda error: wrong.append(("error", str(error))))
     return frames, wrong
