@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from tests.support.clusters import (
     worker_arguments,
 )
 from tests.support.fixtures import require
-from tests.support.running import SERVER_ENVIRONMENTS
+from tests.support.running import SERVER_ENVIRONMENTS, eventually
 
 SERVER_ENVIRONMENT = SERVER_ENVIRONMENTS["hub6"]
 MIB = 2**20
@@ -124,6 +124,14 @@ class Bench:
     def processes(self, cluster: str) -> list[psutil.Process]:
         """The outermost processes of a cluster."""
         return [process for process, marked in marked_processes(CLUSTER_VARIABLE) if Path(marked).name == cluster]
+
+    def programs(self, cluster: str) -> list[str]:
+        """Names of all processes of a cluster."""
+        names = []
+        for root in self.processes(cluster):
+            with suppress(psutil.Error):  # one of them ended meanwhile
+                names += [one.name() for one in [root, *root.children(recursive=True)]]
+        return names
 
     def left(self, cluster: str) -> bool:
         return bool(self.processes(cluster)) or (self.state / "dask" / "clusters" / cluster).exists()
@@ -317,7 +325,9 @@ async def test_what_the_session_has_arrives_and_what_it_must_not_change_stays(
     ]
 
 
-@pytest.mark.parametrize("garbage", ["", "[1, 2]", '{"A": 1, "B=": "x", "C": "\\u0000"}', "{" * 100_000])
+@pytest.mark.parametrize(
+    "garbage", ["", "[1, 2]", '{"A": 1, "B=": "x", "": "y", "C": "\\u0000", "D": "\\ud800"}', "[" * 100_000]
+)
 async def test_variables_that_are_none_do_no_harm(bench: Bench, garbage: str) -> None:
     session = bench.session()
     session.leave(garbage)
@@ -467,11 +477,17 @@ async def test_what_ended_while_no_gateway_was_there_is_told_to_the_next(bench: 
 async def test_a_worker_that_ends_by_itself_is_told(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     worker = await cluster.worker()
+    program = "lambda: __import__('subprocess').Popen(['/bin/sleep', '600']).pid"
+    await cluster.outcomes(program)
+    assert "sleep" in bench.programs(cluster.name)
     await cluster.outcomes(LATER.format(status=3))
     ended = await asyncio.wait_for(bench.ended.get(), 20)
     assert (ended.cluster, ended.process) == (cluster.name, worker)
     assert "exit status 3" in ended.reason
     assert await bench.runtime.running(cluster.name) == {SCHEDULER}
+    await asyncio.to_thread(
+        eventually, lambda: "sleep" not in bench.programs(cluster.name), what="the end of what its tasks started"
+    )
 
 
 async def test_a_cluster_that_is_killed_is_told(bench: Bench) -> None:

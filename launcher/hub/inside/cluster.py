@@ -74,16 +74,23 @@ def _of_session(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             found = json.loads(file.read(_MOST_VARIABLES))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         print(f"variables of the session: {error}", file=sys.stderr)  # noqa: T201 - the scheduler's log
         return {}
     if not isinstance(found, dict):
         return {}
-    return {name: value for name, value in found.items() if _fits(name) and "=" not in name and _fits(value)}
+    return {name: value for name, value in found.items() if name and "=" not in name and _fits(name) and _fits(value)}
 
 
 def _fits(text: object) -> bool:
-    return isinstance(text, str) and "\0" not in text
+    """Whether it can be in a process's environment."""
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
 
 
 if __name__ == "__main__":

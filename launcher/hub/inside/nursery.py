@@ -16,6 +16,7 @@ is told, the gateway decides.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import importlib.util
@@ -183,7 +184,7 @@ class Nursery:
         for pid in [pid for pid, when in self.deadlines.items() if when <= time.monotonic()]:
             del self.deadlines[pid]
             if pid in self.running:
-                os.killpg(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> int | None:
         """Note what has ended; our own exit status when it was the scheduler."""
@@ -195,6 +196,8 @@ class Nursery:
             name = self.running.pop(pid, None)
             if name is None:
                 continue
+            with contextlib.suppress(ProcessLookupError):  # programs that its tasks started and left behind
+                os.killpg(pid, signal.SIGKILL)
             if name == SCHEDULER:
                 return 0 if name in self.asked else _exit_status(status)
             if name in self.asked:
