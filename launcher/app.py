@@ -30,6 +30,7 @@ from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
 from launcher.models import LaunchPlan
 from launcher.runtimes import make_builder
+from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.launch import LaunchParts
 from launcher.sessions.service import LaunchService
 from launcher.sources.providers import SourcesConfig
@@ -142,6 +143,14 @@ def _web_settings(settings: Settings, address: ServiceAddress, builder: Builder)
     )
 
 
+def _clusters(settings: Settings, address: ServiceAddress, parts: LaunchParts) -> GatewayClusters | None:
+    """What the web asks about clusters: past the Hub's proxy, which may be slow to know a service that starts."""
+    if settings.dask is None:
+        return None
+    gateway = f"http://127.0.0.1:{settings.dask.port}{address.hub_base_url}services/{settings.dask.service_name}"
+    return GatewayClusters(gateway, parts.dask_policy)
+
+
 async def _take_over(lock: StateLock) -> None:
     """Wait for the service before us, which may still drain after a restart of the Hub. Raises StateUnusable."""
     deadline = asyncio.get_running_loop().time() + _TAKE_OVER_SECONDS
@@ -178,6 +187,7 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
             sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url, settings.dask
         )
         launches = LaunchService(parts, public_url=settings.public_url)
+        clusters = _clusters(settings, address, parts)
 
         async def hub_answers() -> dict[str, object]:
             response = await AsyncHTTPClient().fetch(f"{address.hub_api_url}/", raise_error=False)
@@ -188,6 +198,7 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
             launches=launches,
             sources=sources,
             settings=_web_settings(settings, address, builder),
+            clusters=clusters,
             health_checks=(hub_answers,),
             extra_handlers=(redeem,),
         )

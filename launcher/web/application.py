@@ -14,6 +14,8 @@ from launcher.web.api import BuildsHandler, BuildTokenHandler, LaunchesHandler, 
 from launcher.web.base import BaseHandler, log, log_text
 from launcher.web.build import BuildHandler
 from launcher.web.build_log import BuildEventsHandler, BuildLogHandler
+from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
+from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
 from launcher.web.links import FileHandler, GoHandler, HomeHandler, LegacyRedirectHandler
@@ -77,6 +79,7 @@ def make_application(parts: WebParts) -> LauncherApplication:
 def _routes(prefix: str) -> list[tuple[Any, ...]]:
     base = re.escape(prefix)
     build = base + r"api/v1/builds/([A-Za-z0-9_-]{1,64})"
+    cluster, process = "/([0-9a-f]{32})", "/([0-9a-z]{1,64})"
     static = {"path": _STATIC}
     return [
         (base, HomeHandler),
@@ -85,6 +88,10 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (base + r"build/[^/]+/.+", BuildHandler),
         (base + r"v2/[^/]+/.+", LaunchPageHandler),
         (base + r"repo/[^/]+/[^/]+(?:/.*)?", LegacyRedirectHandler),
+        (base + r"clusters", ClustersPageHandler),
+        (base + r"clusters" + cluster + "/stop", StopClusterHandler),
+        (base + r"clusters" + cluster + "/logs", ClusterLogsPageHandler),
+        (base + r"clusters" + cluster + "/logs" + process, ClusterLogPageHandler),
         (base + r"oauth_callback", OAuthCallbackHandler),
         (base + r"health", HealthHandler),
         (base + r"versions", VersionsHandler),
@@ -101,6 +108,10 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (build, OneBuildHandler),
         (build + r"/log", BuildLogHandler),
         (build + r"/events", BuildEventsHandler),
+        (base + r"api/v1/clusters", ClustersHandler),
+        (base + r"api/v1/clusters" + cluster, ClusterHandler),
+        (base + r"api/v1/clusters" + cluster + "/logs", ClusterLogsHandler),
+        (base + r"api/v1/clusters" + cluster + "/logs" + process, ClusterLogHandler),
     ]
 
 

@@ -12,12 +12,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.web import authenticated
 
-from launcher.errors import BuildTokenInvalid, CrossSiteRefused, RecipeError
+from launcher.errors import BuildTokenInvalid, RecipeError
 from launcher.models import Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.web.base import Visitor, is_yes
 from launcher.web.open_path import parse_open_path
-from launcher.web.pages import PageHandler
+from launcher.web.pages import NavigatedHandler
 from launcher.web.tokens import TokenSubject
 from launcher.web.told import Told, first_event, last_event, listen
 
@@ -43,14 +43,8 @@ class Click:
         return "?" + urlencode(parameters, quote_via=quote) if parameters else ""
 
 
-class LaunchPageHandler(PageHandler):
+class LaunchPageHandler(NavigatedHandler):
     """The page a badge leads to."""
-
-    async def prepare(self) -> None:
-        """Only people open this page. Code of a session runs in the browser on our own origin: it may not say yes."""
-        if self.request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
-            raise CrossSiteRefused("This page does not answer to scripts.", hint="Open it as a page of its own.")
-        await super().prepare()
 
     @authenticated
     async def get(self) -> None:
@@ -124,12 +118,8 @@ class LaunchPageHandler(PageHandler):
             preview=preview,
             action=self.request.path + click.query(choices=False),
             again=self.request.path + click.query(),
-            xsrf_token=self._xsrf(),
+            xsrf_token=self.xsrf_for_forms(),
         )
-
-    def _xsrf(self) -> str:
-        token = self.xsrf_token
-        return token.decode() if isinstance(token, bytes) else str(token)
 
     def _show_progress(
         self, click: Click, *, confirmed: bool, preview: Preview | None = None, told: Told | None = None
@@ -140,7 +130,7 @@ class LaunchPageHandler(PageHandler):
         prefix = self.web.service_prefix
         config = {
             "buildToken": token,
-            "xsrfToken": self._xsrf(),
+            "xsrfToken": self.xsrf_for_forms(),
             "specPath": click.path,
             "eventsUrl": f"{prefix}build/{click.path}{click.query()}",
             "renewUrl": f"{prefix}api/v1/build-token",

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 
-from launcher.errors import LauncherError, NotFound
+from launcher.errors import CrossSiteRefused, LauncherError, NotFound
 from launcher.models import Spec
 from launcher.web.base import BaseHandler
 
@@ -55,6 +55,7 @@ class PageHandler(BaseHandler):
             nonce=self.nonce,
             visitor=self.visitor,
             version=self.web.version,
+            has_clusters=self.parts.clusters is not None,
             **{**self.web.template_variables, **variables},
         )
         self.finish(page)
@@ -67,6 +68,11 @@ class PageHandler(BaseHandler):
         else:
             self.render_page("error.html", error=error, id=self.request_id)
 
+    def xsrf_for_forms(self) -> str:
+        """The token that every form of this page sends back."""
+        token = self.xsrf_token
+        return token.decode() if isinstance(token, bytes) else str(token)
+
     def display_name(self, provider: str) -> str:
         """What people call a provider: ``GitHub`` for ``gh``."""
         names = {str(entry["id"]): str(entry["displayName"]) for entry in self.parts.sources.describe()}
@@ -75,6 +81,16 @@ class PageHandler(BaseHandler):
     def title(self, spec: Spec) -> str:
         """BinderHub's page title for a spec."""
         return f"{self.display_name(spec.provider)}: {spec.raw}"
+
+
+class NavigatedHandler(PageHandler):
+    """A page for people only. Code of a session runs in the browser on our own origin: it may not read or say yes."""
+
+    async def prepare(self) -> None:
+        """Refuse what a script asked for."""
+        if self.request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate":
+            raise CrossSiteRefused("This page does not answer to scripts.", hint="Open it as a page of its own.")
+        await super().prepare()
 
 
 class NotFoundHandler(PageHandler):

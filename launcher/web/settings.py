@@ -12,6 +12,7 @@ from jupyterhub.services.auth import HubOAuth
 
 from launcher.errors import ConfigurationInvalid
 from launcher.sessions.base import Launches
+from launcher.sessions.clusters import Clusters
 from launcher.sources.base import Sources
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+/?")
@@ -74,7 +75,7 @@ class WebSettings:
 class WebParts:
     """Everything handlers may talk to, in tornado's ``settings["parts"]``.
 
-    hub_auth: None makes one from the ``JUPYTERHUB_*`` environment of a service.
+    hub_auth: None makes one from the ``JUPYTERHUB_*`` environment of a service. clusters: None on a hub without Dask.
     health_checks: asked by ``/health``. extra_handlers: tornado route tuples with full paths, before all of ours.
     """
 
@@ -82,5 +83,6 @@ class WebParts:
     sources: Sources
     settings: WebSettings
     hub_auth: HubOAuth | None = None
+    clusters: Clusters | None = None
     health_checks: Sequence[HealthCheck] = ()
     extra_handlers: Sequence[tuple[Any, ...]] = ()

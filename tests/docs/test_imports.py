@@ -10,8 +10,12 @@ import pytest
 import launcher
 
 PACKAGE = Path(launcher.__file__).parent
-SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints"}
+SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "ports"}
 """Modules of the package's root that any part may use. `config` knows `policy.trust`, which checks its patterns."""
+SETTINGS_OF_PARTS = {"launcher.dask.config"}
+"""Settings that stand beside what they are about, and count as `config`."""
+SERVICES = {"launcher.dask.gateway"}
+"""Where a second service is wired together, as `app` is the first."""
 ROOT = {"app", "check", "cli", "__main__", "runtimes", "server_environment", "supervise", "up", "__init__"}
 """Where everything is wired together: these may import anything, and nothing below may import them."""
 MAY_IMPORT = {
@@ -23,18 +27,33 @@ MAY_IMPORT = {
     "builds": {"builders", "environments", "sources", "store"},
     "sessions": {"builds", "builders", "environments", "sources", "policy", "store"},
     "web": {"sessions", "sources", "environments", "policy"},
+    "dask": {"web", "builders", "hub"},
 }
+"""`dask` is the gateway's service, beside the launcher's own: its dashboards answer as the pages of `web` do."""
 HUB_MAY_IMPORT = {
     "launcher",
     "launcher.config",
+    "launcher.dask.config",
     "launcher.errors",
     "launcher.models",
+    "launcher.ports",
     "launcher.tickets",
     "launcher.sessions.names",
     "launcher.builders.process.sandbox",
     "launcher.builders.process.store",
 }
-TORNADO = ("web/", "hub/", "app.py", "sessions/hub.py", "sources/http.py", "sources/addresses.py")
+TORNADO = (
+    "web/",
+    "hub/",
+    "app.py",
+    "dask/dashboard",
+    "dask/reverse_proxy.py",
+    "dask/gateway.py",
+    "sessions/hub.py",
+    "sessions/gateway.py",
+    "sources/http.py",
+    "sources/addresses.py",
+)
 
 
 def modules() -> dict[str, Path]:
@@ -78,11 +97,13 @@ OURS = {name: {i for i in imports(name, path) if i.split(".")[0] == "launcher"} 
 
 def part(module: str) -> str:
     """``launcher.web.base`` -> ``web``; a module of the root -> its name; the package itself -> ``__init__``."""
+    if module in SETTINGS_OF_PARTS:
+        return "config"
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if part(name) in MAY_IMPORT])
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name) in MAY_IMPORT and name not in SERVICES])
 def test_a_part_imports_only_the_parts_below_it(name):
     allowed = MAY_IMPORT[part(name)] | SHARED | {part(name)}
     assert {module for module in OURS[name] if part(module) not in allowed} == set()
@@ -101,13 +122,15 @@ def test_what_runs_in_a_session_imports_nothing_of_the_launcher(name):
 
 @pytest.mark.parametrize("name", sorted(f"launcher.{shared}" for shared in SHARED))
 def test_a_shared_module_imports_no_part(name):
-    known = {"launcher.policy.trust"} if name == "launcher.config" else set()
+    known = {"launcher.policy.trust", *SETTINGS_OF_PARTS} if name == "launcher.config" else set()
     assert {module for module in OURS[name] if part(module) not in SHARED} - known == set()
 
 
 def test_nothing_imports_what_wires_everything_together():
     wiring = {f"launcher.{module}" for module in ROOT - {"__init__"}}
-    importers = {name for name, found in OURS.items() if found & wiring and part(name) not in ROOT}
+    importers = {
+        name for name, found in OURS.items() if found & wiring and part(name) not in ROOT and name not in SERVICES
+    }
     assert importers == set()
 
 
