@@ -10,6 +10,7 @@ import requests
 import websocket
 from structlog.testing import capture_logs
 
+from launcher.dask.dashboards import Dashboard
 from tests.support.dashboards import PREFIX, SERVICE_TOKEN, TOKEN, running_guard
 from tests.support.hub import free_port
 from tests.support.running import eventually
@@ -180,6 +181,19 @@ def test_a_cluster_that_ended_closes_what_is_open(service, guard, tokens):
     assert (opcode, int.from_bytes(data[:2])) == (websocket.ABNF.OPCODE_CLOSE, 1008)
     socket.shutdown()
     assert requests.get(f"{service}/clusters/ending/x", headers=tokens["alice"]).status_code == 404
+
+
+@pytest.mark.parametrize("owner", ["alice", "mallory"])
+def test_a_cluster_that_became_another_closes_what_is_open(service, guard, tokens, owner):
+    first = guard.scheduler("changing")
+    socket = open_socket(service, "clusters/changing/ws", header=tokens["alice"])
+    if owner == "alice":
+        guard.scheduler("changing")
+    else:
+        guard.clusters["changing"] = Dashboard(owner, first.address, TOKEN)
+    opcode, data = socket.recv_data()
+    assert (opcode, int.from_bytes(data[:2])) == (websocket.ABNF.OPCODE_CLOSE, 1008)
+    socket.shutdown()
 
 
 def test_pages_of_other_sites_cannot_open_the_websocket_with_a_cookie(service, scheduler, browsers):
