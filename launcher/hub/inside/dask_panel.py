@@ -73,12 +73,16 @@ class _PanelHandler(APIHandler):  # type: ignore[misc]  # Jupyter Server is not 
         else:
             super().log_exception(*error)
 
+    async def find(self, cluster: str) -> dict[str, Any]:
+        """One live cluster in the gateway's words."""
+        for found in await self.gateway.clusters():
+            if found["name"] == cluster and found["status"] in _LIVE:
+                return found
+        raise GatewayProblem(404, "This cluster does not run any more.")
+
     async def model_of(self, cluster: str) -> dict[str, Any]:
         """What the panel shows of one cluster."""
-        for found in await self.gateway.clusters():
-            if found["name"] == cluster:
-                return _model(found, self.gateway)
-        raise GatewayProblem(404, "This cluster does not run any more.")
+        return _model(await self.find(cluster), self.gateway)
 
 
 class ClustersHandler(_PanelHandler):
@@ -118,10 +122,14 @@ class ClusterHandler(_PanelHandler):
         if not isinstance(wish, dict):
             raise GatewayProblem(400, "This is not a number of workers.")
         adapt = wish.get("adapt")
-        if isinstance(adapt, dict):
-            await self.gateway.adapt(cluster, _count(adapt.get("minimum")), _count(adapt.get("maximum")))
+        between = isinstance(adapt, dict) and (_count(adapt.get("minimum")), _count(adapt.get("maximum")))
+        count = 0 if between else _count(wish.get("workers"))
+        if (await self.find(cluster))["status"] == "starting":  # then there is nobody yet who could scale it
+            await self.gateway.wait_until_it_runs(cluster)
+        if between:
+            await self.gateway.adapt(cluster, *between)
         else:
-            await self.gateway.scale(cluster, _count(wish.get("workers")))
+            await self.gateway.scale(cluster, count)
         self.finish(json.dumps(await self.model_of(cluster)))
 
     @_for_the_person

@@ -183,6 +183,15 @@ def test_a_cluster_is_scaled_to_a_number_of_workers(panel, gateway):
     assert gateway.requests() == [("POST", f"/api/v1/clusters/{ID}/scale", {"count": 2})]
 
 
+def test_a_cluster_that_starts_is_scaled_when_it_runs(panel, gateway):
+    gateway.answer("GET", f"/api/v1/clusters/{ID}?wait", 200, {"status": "RUNNING"})
+    gateway.answer("POST", f"/api/v1/clusters/{ID}/scale", 200, {"ok": True, "msg": None})
+    gateway.clusters(cluster(ID, status="starting"))
+    assert panel.ask("PATCH", f"dask/clusters/{ID}", json={"workers": 1}).status_code == 200
+    waited, scaled = gateway.requests()
+    assert (waited[1], scaled[2]) == (f"/api/v1/clusters/{ID}?wait", {"count": 1})
+
+
 def test_a_cluster_is_scaled_adaptively(panel, gateway):
     gateway.answer("POST", f"/api/v1/clusters/{ID}/adapt", 200, {"ok": True, "msg": None})
     gateway.clusters(cluster(ID, minimum=0, maximum=4))
@@ -209,6 +218,7 @@ def test_what_is_no_number_of_workers_never_reaches_the_gateway(panel, gateway, 
 def test_numbers_that_are_too_large_or_negative_are_for_the_gateway_to_refuse(panel, gateway):
     sentence = "A person may have 16 workers at once, and you ask for 1000000000."
     gateway.answer("POST", f"/api/v1/clusters/{ID}/scale", 409, {"error": sentence})
+    gateway.clusters(cluster(ID))
     for count in (-1, 10**9):
         answer = panel.ask("PATCH", f"dask/clusters/{ID}", json={"workers": count})
         assert (answer.status_code, answer.json()) == (409, {"message": sentence})
