@@ -130,6 +130,8 @@ _SPELLINGS = (
     (r"v2/[^/]+/.+", "v2/<provider>/<spec>"),
     (r"repo/[^/]+/[^/]+(?:/.*)?", "repo/<user>/<repository>[/<path>]"),
     (r"([A-Za-z0-9_-]{1,64})", "<build id>"),
+    (r"([0-9a-f]{32})", "<cluster>"),
+    (r"([0-9a-z]{1,64})", "<process>"),
     (r"static/(.*)", "static/<file>"),
 )
 

@@ -158,6 +158,8 @@ FILLED = {
     "<provider>/<spec>": "gh/org/repo/main",
     "<user>/<repository>[/<path>]": "org/repo",
     "<build id>": "a1b2",
+    "<cluster>": "0" * 32,
+    "<process>": "scheduler",
     "<file>": "launcher.css",
 }
 PRIVATE = {"api/v1/tickets/redeem"}

@@ -14,6 +14,7 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from launcher.sessions.clusters import Clusters
 from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 from tests.support.hub import RunningHub
@@ -37,6 +38,7 @@ class WebThread:
     def __init__(self, sockets: list[Any], hub_auth: HubOAuth) -> None:
         self.launches = ScriptedLaunches()
         self.sources = ScriptedSources()
+        self.clusters: Clusters | None = None
         self.settings = WebSettings(
             build_token_secret=SECRET, keepalive_seconds=0.2, linger_seconds=0.1, noscript_wait_seconds=0.5
         )
@@ -63,7 +65,7 @@ class WebThread:
         self._server.add_sockets(self._sockets)
 
     def _parts(self) -> WebParts:
-        return WebParts(self.launches, self.sources, self.settings, hub_auth=self._hub_auth)
+        return WebParts(self.launches, self.sources, self.settings, hub_auth=self._hub_auth, clusters=self.clusters)
 
     def fresh(self, **changes: Any) -> None:
         """New launches, counters and caps, with other settings for one test."""

@@ -34,6 +34,14 @@ EXAMPLES = [
     "api/v1/builds/b-1",
     "api/v1/builds/b-1/log",
     "api/v1/builds/b-1/events",
+    "clusters",
+    f"clusters/{'0' * 32}/stop",
+    f"clusters/{'0' * 32}/logs",
+    f"clusters/{'0' * 32}/logs/scheduler",
+    "api/v1/clusters",
+    f"api/v1/clusters/{'0' * 32}",
+    f"api/v1/clusters/{'0' * 32}/logs",
+    f"api/v1/clusters/{'0' * 32}/logs/scheduler",
 ]
 
 
