@@ -98,7 +98,7 @@ def dask_world(git_server, index, tmp_path_factory):
         "homes_directory": str(directory / "homes"),
         "index_url": index.url,
         "allow_hosts": [git_server.host, index.host],
-        "trusted_repositories": ["git/*"],
+        "trusted_repositories": ["git/*dask-*"],
         "dask": True,
     }
     limits = {"clusters": 3, "workers": 4, "cores": 4, "memory": "4 G"}

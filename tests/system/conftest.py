@@ -2,10 +2,11 @@
 
 import pytest
 
+from tests.support.dask import dask_world
 from tests.support.fixtures import HUBS, git_server, index, require, start
 from tests.support.people import world
 
-__all__ = ["HUBS", "git_server", "index", "require", "start", "up", "world"]
+__all__ = ["HUBS", "dask_world", "git_server", "index", "require", "start", "up", "world"]
 
 
 @pytest.fixture(scope="session", params=HUBS)
