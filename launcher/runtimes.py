@@ -10,6 +10,7 @@ from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.egress import EgressMode
 from launcher.builders.process.limits import BuildLimits
 from launcher.config import Settings
+from launcher.dask.base import ClusterRuntime
 
 
 def make_builder(settings: Settings) -> Builder:
@@ -32,3 +33,10 @@ def make_builder(settings: Settings) -> Builder:
         **chosen,
     )
     return ProcessBuilder(config)
+
+
+def make_clusters(settings: Settings) -> ClusterRuntime:
+    """What runs Dask clusters in the configured runtime."""
+    from launcher.dask.process.runtime import ProcessClusters
+
+    return ProcessClusters(settings.state, settings)
