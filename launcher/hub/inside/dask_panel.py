@@ -40,10 +40,11 @@ def load(application: Any) -> None:
         (rf"{base}/dask/clusters/?", ClustersHandler, options),
         (rf"{base}/dask/clusters/{_ID}", ClusterHandler, options),
         (rf"{base}/dask/dashboard-check/(?P<url>.+)", DashboardCheckHandler, options),
-        (rf"{base}/dask/dashboard/{_ID}{_PATH}", DashboardHandler, options),
-        # How the panel's JavaScript joins the server's address and the path of a client's dashboard_link.
-        (rf"{base}/*{public}/clusters/{_ID}{_PATH}", DashboardHandler, options),
     ]
+    # The second is how the panel's JavaScript joins the server's address and the path of a client's dashboard_link.
+    for dashboard in (rf"{base}/dask/dashboard/{_ID}", rf"{base}/*{public}/clusters/{_ID}"):
+        handlers.append((rf"{dashboard}/individual-plots\.json", PlotsHandler, options))
+        handlers.append((rf"{dashboard}{_PATH}", DashboardHandler, options))
     application.web_app.add_handlers(".*$", handlers)
 
 
@@ -159,6 +160,18 @@ class DashboardCheckHandler(_PanelHandler):
         if found and plots is not None:
             answer["effectiveUrl"] = f"dask/dashboard/{found['cluster']}"
         self.finish(json.dumps(answer))
+
+
+class PlotsHandler(_PanelHandler):
+    """The plots of a dashboard. The panel asks for them with a token that is good for this session's server only."""
+
+    @_for_the_person
+    async def get(self, cluster: str) -> None:
+        """Title -> path; 404 when there is no dashboard that answers."""
+        plots = await self.gateway.plots(cluster)
+        if plots is None:
+            raise GatewayProblem(404, "There is no dashboard of this cluster at the moment.")
+        self.finish(json.dumps(plots))
 
 
 class DashboardHandler(JupyterHandler):  # type: ignore[misc]  # as above

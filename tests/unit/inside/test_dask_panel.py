@@ -285,6 +285,16 @@ def test_a_dashboard_of_the_gateway_is_active_with_its_plots(panel, gateway, url
     assert [one.authorization for one in gateway.asked] == ["token server-token"]
 
 
+@pytest.mark.parametrize("place", ["dask/dashboard", f"{PREFIX[1:]}/clusters", f"{PREFIX}/clusters"])
+def test_the_plots_of_a_dashboard_are_fetched_with_the_sessions_own_token(panel, gateway, place):
+    assert panel.ask("GET", f"{place}/{ID}/individual-plots.json?123").status_code == 404
+    gateway.answer("GET", f"/clusters/{ID}/individual-plots.json", 200, PLOTS)
+    answer = panel.ask("GET", f"{place}/{ID}/individual-plots.json?123")
+    assert (answer.status_code, answer.json()) == (200, PLOTS)
+    assert {one.authorization for one in gateway.asked} == {"token server-token"}
+    assert panel.ask("GET", f"{place}/{ID}/individual-plots.json", token=None).status_code == 403
+
+
 @pytest.mark.parametrize("answer", [(404, {"error": "There is no such cluster."}), (302, "/hub/login"), (200, "[]")])
 def test_a_dashboard_that_does_not_answer_is_inactive(panel, gateway, answer):
     gateway.answer("GET", f"/clusters/{ID}/individual-plots.json", *answer)
@@ -316,7 +326,7 @@ def test_no_address_that_a_page_chose_is_ever_connected_to(panel, gateway):
     [
         (f"dask/dashboard/{ID}", f"/clusters/{ID}"),
         (f"dask/dashboard/{ID}/", f"/clusters/{ID}/"),
-        (f"dask/dashboard/{ID}/individual-plots.json", f"/clusters/{ID}/individual-plots.json"),
+        (f"dask/dashboard/{ID}/individual-task-stream", f"/clusters/{ID}/individual-task-stream"),
         (
             f"dask/dashboard/{ID}/info/main/workers.html?theme=dark&x=%2F",
             f"/clusters/{ID}/info/main/workers.html?theme=dark&x=%2F",
