@@ -188,6 +188,8 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
         )
         launches = LaunchService(parts, public_url=settings.public_url)
         clusters = _clusters(settings, address, parts)
+        if clusters is not None:
+            stack.callback(clusters.close)
 
         async def hub_answers() -> dict[str, object]:
             response = await AsyncHTTPClient().fetch(f"{address.hub_api_url}/", raise_error=False)

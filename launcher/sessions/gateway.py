@@ -62,7 +62,7 @@ class GatewayClusters:
         response = await self._call("GET", path, person, hub_token)
         return bytes(response.body or b"")[-_LOG_BYTES:].decode("utf-8", "replace")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Let go of connections."""
         self._client.close()
 

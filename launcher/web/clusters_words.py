@@ -19,10 +19,11 @@ def duration(seconds: float) -> str:
     """How long, roughly: ``5 minutes``."""
     if seconds < _MINUTE:
         return "less than a minute"
-    for unit, name, most in ((_MINUTE, "minute", 2 * _HOUR), (_HOUR, "hour", 2 * _DAY)):
-        if seconds < most:
-            return _counted(int(seconds // unit), name)
-    return _counted(int(seconds // _DAY), "day")
+    if seconds < _HOUR:
+        return _counted(int(seconds // _MINUTE), "minute")
+    if seconds < 2 * _DAY:
+        return _counted(round(seconds / _HOUR), "hour")
+    return _counted(round(seconds / _DAY), "day")
 
 
 def _counted(count: int, name: str) -> str:
@@ -41,14 +42,19 @@ def memory(amount: int) -> str:
 
 def workers(cluster: Cluster) -> str:
     """How many there are, and how many there should be."""
-    if cluster.minimum is not None and cluster.maximum is not None:
-        return f"{cluster.workers} (adaptive, {cluster.minimum} to {cluster.maximum})"
     return f"{cluster.workers} of {cluster.workers_wanted}"
+
+
+def adaptive(cluster: Cluster) -> str:
+    """Between which numbers its workers come and go; "" when it has a fixed number."""
+    if cluster.minimum is None or cluster.maximum is None:
+        return ""
+    return f"adaptive, {cluster.minimum} to {cluster.maximum}"
 
 
 def size_of_workers(cluster: Cluster) -> str:
     """What one worker has."""
-    return f"{_counted(cluster.worker_cores, 'core')} and {memory(cluster.worker_memory)} each"
+    return f"{_counted(cluster.worker_cores, 'core')} and {memory(cluster.worker_memory)}"
 
 
 def age(cluster: Cluster, now: datetime) -> str:
