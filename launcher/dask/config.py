@@ -87,7 +87,7 @@ class LauncherDask(Configurable):
     ).tag(config=True)
     groups = List(
         Unicode(),
-        help="Groups of the Hub whose members may have clusters. Empty: everybody may. Admins are no exception.",
+        help="Groups of the Hub whose members may have clusters. Empty: everybody may. Admins of the Hub always may.",
     ).tag(config=True)
     user_limits = Dict(
         {"clusters": 4, "workers": 16, "cores": 16, "memory": "32 G"},
