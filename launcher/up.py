@@ -87,7 +87,7 @@ def up(options: UpOptions) -> int:
         process.wait()
     finally:
         _stop(process)
-        if options.dask:
+        if options.dask and stopped:  # clusters outlive a hub that was killed, like the sessions they belong to
             asyncio.run(_end_clusters(facts))
     return 0 if stopped else 1
 

@@ -14,7 +14,8 @@ from tests.support.running import Session, eventually, git_spec
 
 WITH = {"requirements.txt": DASK + "humanize\n"}
 WITHOUT = {"requirements.txt": DASK}
-KEPT = "from dask_gateway import Gateway\nprint(Gateway().new_cluster(shutdown_on_close=False).name)"
+KEPT = "from dask_gateway import Gateway\ngateway = Gateway()\n"
+KEPT += "cluster = gateway.new_cluster(shutdown_on_close=False)\nprint(cluster.name)\n"
 """Leaves a cluster behind and prints its name."""
 MODULES = "import importlib.util, json\ndef have(*names):\n    import importlib.util\n"
 MODULES += "    return {name: importlib.util.find_spec(name) is not None for name in names}\n"

@@ -1,13 +1,17 @@
 """Whatever dies, and whenever: the same click ends in a session, once, with nothing left over."""
 
+import contextlib
 import json
 import os
 import signal
+import threading
 
 import psutil
 import pytest
 import requests
+import websocket
 
+from tests.support.dask import DASK, Clusters, with_cluster
 from tests.support.git_server import make_repository
 from tests.support.running import Session, eventually, git_spec, service_process
 
@@ -103,6 +107,48 @@ def test_a_session_outlives_hub_and_service_and_is_found_again(start, git_server
             if process.is_running():
                 process.kill()
     assert not any(process.is_running() for process in servers), "Ctrl-C must end adopted sessions too"
+
+
+def test_a_computation_on_a_cluster_outlives_hub_launcher_and_gateway(start, git_server, tmp_path):
+    make_repository(git_server.directory / "computes", {"requirements.txt": DASK})
+    spec = git_spec(git_server.url("computes"), "main")
+    home = tmp_path / "state" / "homes" / "admin"
+    code = """
+def wait():
+    import pathlib, time
+    home = pathlib.Path.home()
+    (home / "begun").touch()
+    while not (home / "go").exists():
+        time.sleep(0.05)
+    return "went on"
+import pathlib
+result = client.submit(wait, pure=False).result(timeout=200)
+cluster.scale(2)
+client.wait_for_workers(2, timeout=60)
+(pathlib.Path.home() / "result.txt").write_text(result)
+"""
+    with start(tmp_path / "state") as up:
+        session, _ = up.launch(spec)
+
+        def run() -> None:
+            with contextlib.suppress(requests.RequestException, OSError, websocket.WebSocketException):
+                session.run(with_cluster(code), seconds=15)  # its connection goes with the hub, its kernel does not
+
+        running = threading.Thread(target=run)
+        running.start()
+        eventually((home / "begun").exists, seconds=90, what="the computation")
+        hub = psutil.Process(up.process.pid).children()[0]
+        family = hub.children(recursive=True)
+        os.kill(hub.pid, signal.SIGKILL)
+        up.process.wait(60)
+        running.join(120)
+    with start(tmp_path / "state") as up:
+        (home / "go").touch()
+        eventually((home / "result.txt").exists, seconds=90, what="the result")
+        assert (home / "result.txt").read_text() == "went on"
+        assert [one["server_name"] for one in Clusters(up.url, up.token).all()]
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive, [process.cmdline() for process in alive]
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
