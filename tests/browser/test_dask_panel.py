@@ -84,7 +84,9 @@ def test_the_panel_makes_scales_shows_and_ends_a_cluster(panel, session):
     expect(cluster).to_contain_text("Number of Workers: 1", timeout=SLOW)
     expect(cluster).to_contain_text("Memory: 2.00 GiB")
 
-    panel.locator(".dask-DashboardListing-list").get_by_role("button", name="Task Stream", exact=True).click(timeout=SLOW)
+    panel.locator(".dask-DashboardListing-list").get_by_role("button", name="Task Stream", exact=True).click(
+        timeout=SLOW
+    )
     pane = panel.frame_locator('iframe[src*="individual-task-stream"]')
     expect(pane.locator("canvas").first).to_be_visible(timeout=SLOW)
     frame = next(frame for frame in panel.frames if "individual-task-stream" in frame.url)
