@@ -9,8 +9,11 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.support.browser import shot
+from tests.support.browser import profile, shot
+from tests.support.dask import dask_world
 from tests.support.running import Session, eventually
+
+__all__ = ["dask_world"]
 
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 NOTEBOOK = {"cells": [], "metadata": {"kernelspec": KERNEL}, "nbformat": 4, "nbformat_minor": 5}
@@ -140,3 +143,60 @@ def test_a_page_without_the_sessions_xsrf_token_makes_no_cluster(panel, session)
     )
     assert status == 403
     assert session.get("dask/clusters").json() == []
+
+
+@pytest.fixture
+def regular_session(dask_world, chromium):
+    """JupyterLab in a person's regular session of a hub below a base_url, with the Dask panel open."""
+    contexts, people = [], []
+
+    def open_for(person):
+        people.append(person)
+        dask_world.as_person(person, "POST", f"/users/{person}/server")
+        ready = lambda: dask_world.servers(person).get("", {}).get("ready")  # noqa: E731 - a question, not a part
+        eventually(ready, seconds=60, what="the regular session")
+        contexts.append(profile(chromium))
+        page = contexts[-1].__enter__().new_page()
+        page.goto(f"{dask_world.hub.url}hub/login")
+        page.fill("#username_input", person)
+        page.fill("#password_input", "any")
+        page.click("#login_submit")
+        page.wait_for_url("**/user/**")
+        return opened(page, f"{dask_world.hub.url}user/{person}/lab?reset")
+
+    yield open_for
+    for context in contexts:
+        context.__exit__(None, None, None)
+    for person in people:
+        dask_world.as_person(person, "DELETE", f"/users/{person}/server")
+
+
+def test_below_a_base_url_panes_open_from_the_cluster_and_from_the_addresses_people_paste(regular_session, dask_world):
+    page = regular_session("ana")
+    cluster = new_cluster(page)
+    link = cluster.locator("a").get_attribute("href")
+    assert link.startswith("/campus/services/dask-gateway/clusters/")
+    address, plots = page.locator(".dask-URLInput input"), page.locator(".dask-DashboardListing-list button")
+    expect(plots.first).to_be_visible(timeout=SLOW)
+    names = ("Progress", "Occupancy")  # each address opens a pane of its own
+    for name, typed in zip(names, (link, f"{dask_world.hub.url.removesuffix('/campus/')}{link}"), strict=True):
+        address.fill("http://127.0.0.1:9/status")
+        address.press("Enter")
+        expect(plots).to_have_count(0, timeout=SLOW)
+        address.fill(typed)
+        address.press("Enter")
+        page.locator(".dask-DashboardListing-list").get_by_role("button", name=name, exact=True).click(timeout=SLOW)
+        pane = page.frame_locator(f'iframe[src*="individual-{name.lower()}"]')
+        expect(pane.locator("canvas").first).to_be_visible(timeout=SLOW)
+    cluster.get_by_role("button", name="SHUTDOWN").click()
+    expect(clusters(page)).to_have_count(0, timeout=SLOW)
+
+
+def test_a_person_without_dask_reads_why_there_is_no_new_cluster(regular_session):
+    page = regular_session("carol")
+    page.locator(".dask-DaskClusterManager").get_by_role("button", name="NEW").click()
+    dialog = page.locator(".jp-Dialog")
+    expect(dialog).to_contain_text("Cluster Start Error")
+    shot(page, "dask-panel-without-the-right")
+    assert len(dialog.locator(".jp-Dialog-body").inner_text().split()) > 4
+    expect(clusters(page)).to_have_count(0)
