@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from traitlets import TraitType
+from traitlets import TraitType, Union
 
 from launcher import errors
 from launcher.cli import parser
 from launcher.config import Launcher
+from launcher.dask.config import LauncherDask
 from launcher.environments import recipe
 from launcher.web.application import make_application
 from launcher.web.metrics import WebMetrics
@@ -29,22 +30,38 @@ PREFIX = "/services/binder/"
 
 def configuration() -> str:
     """Every trait of `launcher.config.Launcher`, in the order of the code."""
-    traits = Launcher.class_own_traits(config=True)
-    return "\n".join(_trait(name, traits[name]) for name in vars(Launcher) if name in traits)
+    return _traits(Launcher, "setting-")
 
 
-def _trait(name: str, trait: TraitType[Any, Any]) -> str:
-    choices = getattr(trait, "values", None)
-    kind = " or ".join(f"`{value!r}`" for value in choices) if choices else f"`{type(trait).__name__}`"
+def dask_configuration() -> str:
+    """Every trait of `launcher.dask.config.LauncherDask`, in the order of the code."""
+    return _traits(LauncherDask, "setting-dask-")
+
+
+def _traits(section: type[Any], label: str) -> str:
+    traits = section.class_own_traits(config=True)
+    return "\n".join(
+        _trait(f"{section.__name__}.{name}", f"{label}{name}", traits[name]) for name in vars(section) if name in traits
+    )
+
+
+def _trait(name: str, label: str, trait: TraitType[Any, Any]) -> str:
     help_text = " ".join(str(trait.help).split())
-    return f"""(setting-{name})=
-### `c.Launcher.{name}`
+    return f"""({label})=
+### `c.{name}`
 
 {help_text}
 
-:Type: {kind}
+:Type: {_kind(trait)}
 :Default: `{trait.default()!r}`{_readable(trait)}
 """
+
+
+def _kind(trait: TraitType[Any, Any]) -> str:
+    if choices := getattr(trait, "values", None):
+        return " or ".join(f"`{value!r}`" for value in choices)
+    kinds = trait.trait_types if isinstance(trait, Union) else [trait]
+    return " or ".join(f"`{type(kind).__name__}`" for kind in kinds)
 
 
 def _readable(trait: TraitType[Any, Any]) -> str:
@@ -203,6 +220,7 @@ def _first_line(thing: object) -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
+    "dask-configuration.md": dask_configuration,
     "command-line.md": command_line,
     "error-codes.md": error_codes,
     "routes.md": route_table,

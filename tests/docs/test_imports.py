@@ -29,7 +29,19 @@ MAY_IMPORT = {
     "web": {"sessions", "sources", "environments", "policy"},
     "dask": {"web", "builders", "hub"},
 }
-"""`dask` is the gateway's service, beside the launcher's own: its dashboards answer as the pages of `web` do."""
+"""`dask` is the gateway's service, beside the launcher's own. What exactly it takes from others is below."""
+DASK_MAY_IMPORT = {
+    "launcher.dask.dashboard": {"launcher.web.base", "launcher.web.headers"},  # answers as the launcher's pages do
+    "launcher.dask.process.": {  # clusters live beside sessions and are isolated as they are
+        "launcher.builders.process.removal",
+        "launcher.builders.process.runner",
+        "launcher.builders.process.sandbox",
+        "launcher.builders.process.store",
+        "launcher.hub.records",
+        "launcher.hub.session",
+    },
+}
+"""Beginning of a module's name -> modules of other parts. The rest of `dask` takes nothing from any part."""
 HUB_MAY_IMPORT = {
     "launcher",
     "launcher.config",
@@ -107,6 +119,22 @@ def part(module: str) -> str:
 def test_a_part_imports_only_the_parts_below_it(name):
     allowed = MAY_IMPORT[part(name)] | SHARED | {part(name)}
     assert {module for module in OURS[name] if part(module) not in allowed} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if part(name) == "dask" and name not in SERVICES])
+def test_a_module_of_dask_takes_from_other_parts_only_what_it_must(name):
+    allowed = {module for start, found in DASK_MAY_IMPORT.items() if name.startswith(start) for module in found}
+    assert {module for module in OURS[name] if part(module) not in SHARED | {"dask"}} - allowed == set()
+
+
+def test_the_table_of_dask_names_no_module_that_nobody_takes():
+    taken = {module for name, found in OURS.items() if part(name) == "dask" for module in found}
+    assert {module for found in DASK_MAY_IMPORT.values() for module in found} - taken == set()
+
+
+def test_dask_decides_without_knowing_how_clusters_run():
+    knows = {name for name, found in OURS.items() if any(one.startswith("launcher.dask.process") for one in found)}
+    assert {name for name in knows if not name.startswith("launcher.dask.process")} == {"launcher.runtimes"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if part(name) == "hub" and ".inside" not in name])

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import dataclasses
+import inspect
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import launcher
 from launcher import errors
 from launcher.cli import parser
 from launcher.config import Launcher, Settings
+from launcher.dask import api, config, description
+from launcher.dask.config import DaskSettings, LauncherDask
 from launcher.models import RecipeKind
 from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
@@ -55,6 +58,32 @@ def test_a_setting_does_something(name):
     assert read_somewhere(name) or len(choices) == 1  # the first of more to come
 
 
+@pytest.mark.parametrize("name", sorted(LauncherDask.class_own_traits(config=True)))
+def test_a_setting_of_dask_is_in_the_reference_and_says_what_it_is_for(name):
+    section = GENERATE.dask_configuration().partition(f"(setting-dask-{name})=")[2].partition("(setting-")[0]
+    assert f"### `c.LauncherDask.{name}`" in section
+    assert section.split("\n\n")[1].endswith(".")
+    assert ":Default:" in section
+
+
+def test_traits_and_settings_of_dask_are_the_same():
+    assert {field.name for field in dataclasses.fields(DaskSettings)} == set(LauncherDask.class_own_traits(config=True))
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(DaskSettings)])
+def test_a_setting_of_dask_does_something(name):
+    where = Path(inspect.getfile(config))
+    outside = (path.read_text() for path in PACKAGE.rglob("*.py") if path != where)
+    inside = inspect.getsource(DaskSettings)
+    assert any(re.search(rf"(?:settings|dask)\.{name}\b", text) for text in outside) or f"self.{name}" in inside
+
+
+def test_the_howto_for_operators_names_every_setting_of_dask():
+    text = page("howto/dask-operators.md")
+    missing = {name for name in LauncherDask.class_own_traits(config=True) if f"(#setting-dask-{name})" not in text}
+    assert missing == set()
+
+
 def test_the_variables_that_reach_the_service_are_in_the_reference():
     tree = ast.parse((PACKAGE / "hub" / "preset.py").read_text())
     function = next(
@@ -84,7 +113,7 @@ def options_of(name: str) -> set[str]:
 def test_a_command_and_its_options_are_in_the_reference(name):
     section = GENERATE.command_line().partition(f"## `launcher {name}`\n")[2].partition("\n## ")[0]
     for option in options_of(name) - {"--help"}:
-        assert re.search(rf"^`{option}\b[^`]*`\n: \S", section, re.MULTILINE), option
+        assert re.search(rf"^`(?:[^`]*, )?{option}\b[^`]*`\n: \S", section, re.MULTILINE), option
 
 
 def test_the_reference_lists_the_commands_of_the_parser():
@@ -196,6 +225,24 @@ def test_every_route_is_documented_with_its_methods(pattern, handler):
     documented = {method for (method, _), address in documented_routes().items() if pattern.fullmatch(address)}
     assert documented >= {method for method, _ in methods(handler)}
     assert all(about for _, about in methods(handler))
+
+
+# -- the gateway's own addresses
+
+
+def test_every_address_that_the_gateway_has_beyond_upstream_is_documented_and_no_other():
+    routes = {(route.method, route.path.removeprefix("/").replace("_name", "")) for route in api.routes()}
+    documented = re.findall(r"^### `([A-Z]+) (api/v1/launcher/\S+)`$", page("reference/gateway-api.md"), re.MULTILINE)
+    assert {(method, path.replace("<", "{").replace(">", "}")) for method, path in documented} == routes
+
+
+@pytest.mark.parametrize("name", ["reference/gateway-api.md", "reference/http-api.md"])
+def test_every_field_of_a_cluster_is_documented(name):
+    tree = ast.parse(inspect.getsource(description.describe))
+    body = next(node for node in ast.walk(tree) if isinstance(node, ast.Return)).value
+    fields = {key.value for key in body.keys}
+    assert {"name", "dashboard", "keep_hours"} <= fields
+    assert {field for field in fields if f"`{field}`" not in page(name)} == set()
 
 
 # -- events, recipes, metrics, links
