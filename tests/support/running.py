@@ -71,24 +71,41 @@ class Session:
 
     def run(self, code: str, *, seconds: float = 60) -> str:
         """Everything a fresh default kernel prints for the code; raises AssertionError with its traceback."""
-        made = requests.post(f"{self.url}api/kernels", headers=self.headers, json={}, timeout=60)
-        made.raise_for_status()
-        kernel = made.json()["id"]
+        kernel = self._kernel()
         try:
             return self._execute(kernel, code, seconds)
         finally:
             requests.delete(f"{self.url}api/kernels/{kernel}", headers=self.headers, timeout=30)
 
-    def _execute(self, kernel: str, code: str, seconds: float) -> str:
+    def begin(self, code: str) -> None:
+        """Have a fresh default kernel run the code; returns when it has begun, and leaves the kernel running."""
+        channel, message = self._send(self._kernel(), code, 60)
+        try:
+            while json.loads(channel.recv())["parent_header"].get("msg_id") != message:
+                pass
+        finally:
+            channel.close()
+
+    def _kernel(self) -> str:
+        made = requests.post(f"{self.url}api/kernels", headers=self.headers, json={}, timeout=60)
+        made.raise_for_status()
+        return made.json()["id"]
+
+    def _send(self, kernel: str, code: str, seconds: float) -> tuple[websocket.WebSocket, str]:
+        """The kernel's channel, and the id of the message on it that has the code run."""
         address = f"ws{self.url.removeprefix('http')}api/kernels/{kernel}/channels"
         channel = websocket.create_connection(address, header=self.headers, timeout=seconds)
         message = uuid.uuid4().hex
         header = {"msg_id": message, "msg_type": "execute_request", "session": "test", "username": "", "version": "5.3"}
         content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
         request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        channel.send(json.dumps(request))
+        return channel, message
+
+    def _execute(self, kernel: str, code: str, seconds: float) -> str:
+        channel, message = self._send(kernel, code, seconds)
         output = []
         try:
-            channel.send(json.dumps(request))
             while True:
                 answer = json.loads(channel.recv())
                 if answer["parent_header"].get("msg_id") != message:

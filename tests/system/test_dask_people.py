@@ -202,7 +202,7 @@ print(client.submit(lambda: "alive").result(timeout=60))
     assert session.run(with_cluster(code), seconds=120) == "MemoryError\nalive\n"
 
 
-def test_a_computation_goes_on_when_the_gateway_is_killed(dask_world, session_of, tmp_path):
+def test_a_computation_goes_on_when_the_gateway_is_killed(dask_world, session_of):
     session, clusters = session_of("ana")
     ready, go = "ready-for-the-kill", "gateway-was-killed"
     code = f"""

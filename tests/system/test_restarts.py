@@ -1,15 +1,12 @@
 """Whatever dies, and whenever: the same click ends in a session, once, with nothing left over."""
 
-import contextlib
 import json
 import os
 import signal
-import threading
 
 import psutil
 import pytest
 import requests
-import websocket
 
 from tests.support.dask import DASK, Clusters, with_cluster
 from tests.support.git_server import make_repository
@@ -129,19 +126,12 @@ client.wait_for_workers(2, timeout=60)
 """
     with start(tmp_path / "state") as up:
         session, _ = up.launch(spec)
-
-        def run() -> None:
-            with contextlib.suppress(requests.RequestException, OSError, websocket.WebSocketException):
-                session.run(with_cluster(code), seconds=15)  # its connection goes with the hub, its kernel does not
-
-        running = threading.Thread(target=run)
-        running.start()
+        session.begin(with_cluster(code))
         eventually((home / "begun").exists, seconds=90, what="the computation")
         hub = psutil.Process(up.process.pid).children()[0]
         family = hub.children(recursive=True)
         os.kill(hub.pid, signal.SIGKILL)
         up.process.wait(60)
-        running.join(120)
     with start(tmp_path / "state") as up:
         (home / "go").touch()
         eventually((home / "result.txt").exists, seconds=90, what="the result")
