@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.clusters import new_cluster, task_overhead
 from benchmarks.cold import unseen_repository
 from benchmarks.memory import idle_sessions
 from benchmarks.rounds import say
@@ -35,6 +36,8 @@ def measurements(*, quick: bool, repeats: int | None) -> dict[str, Callable[[Sta
         "B3": lambda stage: stopped_session(stage, times(30, 3), times(5, 3), 3 if quick else 20),
         "B4": lambda stage: running_session(stage, times(30, 3)),
         "B5": lambda stage: watchers(stage, (100,) if quick else (100, 1000), times(3, 3)),
+        "B7": lambda stage: new_cluster(stage, times(15, 3), times(7, 2)),
+        "B8": lambda stage: task_overhead(stage, times(7, 2)),
     }
     if quick:
         return found
