@@ -31,7 +31,7 @@ from launcher.log import configure_logging
 from launcher.models import LaunchPlan
 from launcher.runtimes import make_builder
 from launcher.sessions.gateway import GatewayClusters
-from launcher.sessions.launch import LaunchParts
+from launcher.sessions.parts import LaunchParts
 from launcher.sessions.service import LaunchService
 from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources

@@ -26,7 +26,7 @@ _SANDBOX = "sandbox allow-scripts allow-popups; frame-ancestors 'self'"
 class DashboardHandler(ClusterHandler):
     """GET, HEAD and POST; bodies pass through, neither way is one collected."""
 
-    SUPPORTED_METHODS = ("GET", "HEAD", "POST")  # type: ignore[assignment]
+    SUPPORTED_METHODS = ("GET", "HEAD", "POST")
     _forwarding: asyncio.Task[None] | None = None
     _chunks: asyncio.Queue[bytes | None] | None = None
 

@@ -128,7 +128,7 @@ def sendable(code: int | None, otherwise: int) -> int:
     """A close code as it can be sent: 1005 says that there was none, others only that the connection broke."""
     if code == _NO_CODE:
         return WSCloseCode.OK
-    return code if code in _SENDABLE_CODES else otherwise
+    return code if code is not None and code in _SENDABLE_CODES else otherwise
 
 
 def reason_bytes(reason: str | None) -> bytes:

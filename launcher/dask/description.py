@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,8 @@ from dask_gateway_server.backends.db_base import JobStatus
 from launcher.dask import messages
 
 _STATUS_SECONDS = 2.0
+_LONGEST_STATUS = 256 * 1024
+_LONGEST_IDLE = 2**40
 
 
 async def describe(cluster: Any, session: aiohttp.ClientSession, prefix: str) -> dict[str, Any]:
@@ -21,8 +24,8 @@ async def describe(cluster: Any, session: aiohttp.ClientSession, prefix: str) ->
     """
     running = cluster.status == JobStatus.RUNNING and cluster.is_active()
     now = await _status(cluster, session) if running else {}
-    workers = len(now["workers"]) if isinstance(now.get("workers"), list) else 0
-    idle = now.get("idle_seconds")
+    claimed = len(now["workers"]) if isinstance(now.get("workers"), list) else 0
+    workers = min(claimed, len(cluster.active_workers()))
     status = cluster.model_status.name.lower()
     config, wish = cluster.config, messages.wishes_of(cluster)
     return {
@@ -43,7 +46,7 @@ async def describe(cluster: Any, session: aiohttp.ClientSession, prefix: str) ->
         "memory": workers * config.worker_memory,
         "started": _iso(cluster.start_time),
         "stopped": _iso(cluster.stop_time),
-        "idle_seconds": float(idle) if isinstance(idle, int | float) else None,
+        "idle_seconds": _seconds(now.get("idle_seconds")),
         "keep_hours": config.keep_hours,
         "dashboard": f"{prefix}/clusters/{cluster.name}/status" if running else None,
     }
@@ -59,9 +62,15 @@ async def _status(cluster: Any, session: aiohttp.ClientSession) -> dict[str, Any
             allow_redirects=False,
         ) as answer:
             answer.raise_for_status()
-            found = await answer.json()
+            found = json.loads(await answer.content.read(_LONGEST_STATUS))
             return found if isinstance(found, dict) else {}
     return {}
+
+
+def _seconds(value: Any) -> float | None:
+    """A time in seconds as it can be shown, None for anything else: whole numbers of JSON can be endless."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 <= value < _LONGEST_IDLE else None
 
 
 def _iso(milliseconds: int | None) -> str | None:

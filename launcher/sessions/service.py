@@ -14,8 +14,9 @@ from launcher.errors import BuildNotFound, LauncherError, NotAllowed
 from launcher.models import BuildId, BuildStatus, Person, ServerName, Spec, Username
 from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview
-from launcher.sessions.launch import Launch, LaunchParts, Ready, failure, read_recipe
+from launcher.sessions.launch import Launch, failure
 from launcher.sessions.names import server_name
+from launcher.sessions.parts import LaunchParts, Ready, read_recipe
 from launcher.sessions.tasks import LaunchTask, Turns
 from launcher.store import BuildRow, Store
 
