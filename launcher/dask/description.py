@@ -62,9 +62,19 @@ async def _status(cluster: Any, session: aiohttp.ClientSession) -> dict[str, Any
             allow_redirects=False,
         ) as answer:
             answer.raise_for_status()
-            found = json.loads(await answer.content.read(_LONGEST_STATUS))
+            found = json.loads(await _read(answer.content))
             return found if isinstance(found, dict) else {}
     return {}
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """The whole body. ValueError when it is longer than a status can be."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > _LONGEST_STATUS:
+            raise ValueError("too long for a status")
+    return bytes(body)
 
 
 def _seconds(value: Any) -> float | None:
