@@ -11,12 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from traitlets.config import Config
 
@@ -24,7 +23,7 @@ from launcher.check import require_machine
 from launcher.config import read_settings
 from launcher.dask.proxy import stop_proxy
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
-from launcher.hub.embedded import HUB_DATABASE, UP_VARIABLE
+from launcher.hub.embedded import ADDRESS, HUB_DATABASE, UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
 from launcher.ports import free_port, is_free, kept_ports
 from launcher.runtimes import make_clusters
@@ -70,6 +69,7 @@ def up(options: UpOptions) -> int:
     port = _port(options.port)
     facts = _facts(options, state, server, port)
     log = state / "logs" / "hub.log"
+    (state / ADDRESS).unlink(missing_ok=True)
     process = _start_hub(facts, log)
     stopped: list[int] = []
 
@@ -80,7 +80,7 @@ def up(options: UpOptions) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     try:
-        if not _wait_until_ready(process, facts["service_url"]) and not stopped:
+        if not _wait_until_ready(process, facts) and not stopped:
             raise _reason(log)
         if not stopped:
             _announce(options, facts, log)
@@ -164,7 +164,6 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
         "login_key": kept_secret(state / "secrets" / "login-key"),
         "api_token": kept_secret(state / "secrets" / "api-token"),
         "config": str(options.config.resolve()) if options.config else "",
-        "service_url": f"{url}/services/binder/",
         "launcher": {
             "runtime": options.runtime,
             "state_directory": str(state),
@@ -196,15 +195,26 @@ def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], service_url: object) -> bool:
+def _hub_url(facts: dict[str, object]) -> str:
+    """Where the hub is once its configuration was read, with a slash at the end."""
+    where = json.loads((Path(str(facts["state"])) / ADDRESS).read_bytes())
+    return f"{facts['public_url']}{where['base_url'].rstrip('/')}/"
+
+
+def _service_url(facts: dict[str, object]) -> str:
+    where = json.loads((Path(str(facts["state"])) / ADDRESS).read_bytes())
+    return f"{_hub_url(facts)}services/{where['service_name']}/"
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], facts: dict[str, object]) -> bool:
     """Wait for hub, proxy and launcher together; False when the hub ends or takes too long."""
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{service_url}health", timeout=5) as answer:  # noqa: S310 - our own loopback
+            with urllib.request.urlopen(f"{_service_url(facts)}health", timeout=5) as answer:  # noqa: S310 - loopback
                 if answer.status == 200:  # noqa: PLR2004
                     return True
-        except (urllib.error.URLError, OSError):
+        except (OSError, ValueError):  # nobody answers yet, or the hub has not said where it will
             time.sleep(0.1)
     return False
 
@@ -223,16 +233,16 @@ def _reason(log: Path) -> OperatorError:
 
 def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
     """Tell people, or scripts, how to come in."""
-    url, user = facts["public_url"], facts["user"]
+    url, user = _hub_url(facts).rstrip("/"), facts["user"]
     if options.json:
         _say(json.dumps({"url": url, "user": user, "token": facts["api_token"]}), sys.stdout)
-    login = f"{url}/hub/{LOGIN_PATH}?key={facts['login_key']}&next=%2Fhub%2Fhome"
+    login = f"{url}/hub/{LOGIN_PATH}?key={facts['login_key']}&next={quote(urlsplit(url).path + '/hub/home', safe='')}"
     _say(f"\nThe hub is ready. Log in as {user} with this link:\n\n  {login}\n")
     launcher = facts["launcher"]
     directories = launcher["local_directories"] if isinstance(launcher, dict) else []
     for directory in directories:
         spec = f"local/{quote(str(directory), safe='')}/worktree"
-        _say(f"  Launch {Path(directory).name}: {facts['service_url']}v2/{spec}")
+        _say(f"  Launch {Path(directory).name}: {_service_url(facts)}v2/{spec}")
     _say(f"\nThe hub's log is {log}. Ctrl-C stops everything; files and environments stay.")
 
 

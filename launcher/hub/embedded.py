@@ -16,6 +16,8 @@ from launcher.hub.link_login import LinkAuthenticator
 
 UP_VARIABLE = "LAUNCHER_UP"
 HUB_DATABASE = "jupyterhub.sqlite"
+ADDRESS = "address.json"
+"""File in the state directory: base_url and the service's name, which the operator's own file may have changed."""
 
 
 def configure(c: Config, up: dict[str, object]) -> None:
@@ -48,7 +50,15 @@ def _main(c: Config) -> None:
     configure(c, up)
     if up["config"]:
         load_subconfig(up["config"])  # type: ignore[name-defined]  # noqa: F821 - given by traitlets to executed files
+    base_url = "/" + str(c.JupyterHub.pop("base_url", "/")).strip("/")
+    if base_url != "/":  # on its own it would make JupyterHub forget the address: it belongs to bind_url
+        for name in ("bind_url", "public_url"):
+            if c.JupyterHub[name] == up[name]:  # not the operator's own either
+                c.JupyterHub[name] = str(up[name]) + base_url
     launcher.enable(c)
+    where = {"base_url": base_url}
+    where["service_name"] = c.JupyterHub.spawner_class.launch_settings.service_name
+    (Path(up["state"]) / ADDRESS).write_text(json.dumps(where))
 
 
 if "get_config" in globals():
