@@ -24,7 +24,14 @@ from launcher.errors import LauncherError, SessionStartFailed
 from launcher.hub.homes import directory_name, make_home, project_home
 from launcher.hub.probe import require_login
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords
-from launcher.hub.session import DESCRIPTION_NAME, SOCKET_NAME, describe_session, first_command, session_sandbox
+from launcher.hub.session import (
+    DESCRIPTION_NAME,
+    INSIDE_NAME,
+    SOCKET_NAME,
+    describe_session,
+    first_command,
+    session_sandbox,
+)
 from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
 from launcher.hub.waiting import SessionVoice
 from launcher.models import HomeKind, LaunchPlan
@@ -82,14 +89,16 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
         self.run_directory = tempfile.mkdtemp(prefix="launcher-session-")
         run = Path(self.run_directory)
         self._furnish(run)
-        description = describe_session(plan, arguments=self.get_args())
-        (run / DESCRIPTION_NAME).write_text(json.dumps(description))
+        dask = self.launch_settings.dask is not None
+        description = describe_session(plan, arguments=self.get_args(), dask=dask)
+        (run / INSIDE_NAME / DESCRIPTION_NAME).write_text(json.dumps(description))
         home = self._home(plan)
         self._records.write(self._record(plan, home))
         sandbox = session_sandbox(self.launch_settings, plan, home=home, run=run)
         progress = self._progress or asyncio.Queue()
-        async with SessionVoice(run / SOCKET_NAME, progress.put_nowait) as voice:
-            os.chmod(run / SOCKET_NAME, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
+        socket = run / INSIDE_NAME / SOCKET_NAME
+        async with SessionVoice(socket, progress.put_nowait) as voice:
+            os.chmod(socket, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
             self.proc = self._popen(sandbox.argv(first_command(self.launch_settings, plan)), plan)
             self.pid = self.proc.pid
             await voice.ready(self._exit_of(self.proc.pid), seconds=self._patience())
@@ -99,7 +108,7 @@ class ProcessSpawnerMixin(LaunchSpawnerMixin):
 
     def _furnish(self, run: Path) -> None:
         """Put into a new run directory what the session and its neighbours expect there."""
-        for name in ("tmp", VARIABLES_NAME):
+        for name in (INSIDE_NAME, "tmp", VARIABLES_NAME):
             (run / name).mkdir()
         (run / ALIVE_NAME).touch()
         for path in (run, *run.iterdir()):

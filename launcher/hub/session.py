@@ -20,24 +20,28 @@ SCRIPTS = "/srv/launcher"
 """Where `inside` is in every sandbox that is a session or belongs to one."""
 VARIABLES_FILE = "environment.json"
 """In `records.VARIABLES_NAME`: what the session's kernels see."""
+INSIDE_NAME = "inside"
+"""In a run directory: what the session alone has, its description and the socket on which it speaks."""
 _RUN = "/run/launcher"
+_SHARED = "/run/session"
 _CONTENT = "/srv/content"
 _OVERLAY = "/srv/environment-overlay"
 _OVERLAY_PARTS = ("repository", "home")
 DESCRIPTION_NAME = "session.json"
 
 
-def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str]) -> dict[str, Any]:
+def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str], dask: bool) -> dict[str, Any]:
     """The JSON that the session's first program reads; see ``launcher/hub/inside/session.py``.
 
-    ``arguments`` are the Hub's for the single-user server.
+    ``arguments`` are the Hub's for the single-user server; ``dask``: the hub has Dask-Gateway.
     """
     description: dict[str, Any] = {
         "home": HOME,
         "mode": SessionMode.KERNEL.value,
         "server": ["-m", "jupyterhub.singleuser", *arguments],
         "ready_socket": f"{_RUN}/{SOCKET_NAME}",
-        "variables": f"{_RUN}/{VARIABLES_NAME}/{VARIABLES_FILE}",
+        "dask": dask,
+        "variables": f"{_SHARED}/{VARIABLES_NAME}/{VARIABLES_FILE}",
     }
     if plan is None:
         return description
@@ -66,15 +70,25 @@ def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, 
         read_only.append((Path(plan.content["repository"]), _CONTENT))
     return Sandbox(
         read_only=tuple(dict.fromkeys(read_only)),
-        read_write=((home, HOME), (run, _RUN), (run / "tmp", "/tmp")),  # noqa: S108 - the path inside
-        directories=("/run", _OVERLAY),
+        read_write=((home, HOME), (run / "tmp", "/tmp"), *_run_binds(run)),  # noqa: S108 - the path inside
+        directories=("/run", _SHARED, _OVERLAY),
         working_directory=HOME,
         share_network=True,
         die_with_parent=False,
         keep_environment=True,
         tmp_bytes=None,
-        lock_file=f"{_RUN}/{ALIVE_NAME}",
+        lock_file=f"{_SHARED}/{ALIVE_NAME}",
     )
+
+
+def _run_binds(run: Path) -> list[tuple[Path, str]]:
+    """What a session sees of its run directory, which is never the directory itself.
+
+    Clusters get two things of it by their paths: a session that could put a link in their place would choose what of
+    this machine its clusters see.
+    """
+    shared = [(run / name, f"{_SHARED}/{name}") for name in (ALIVE_NAME, VARIABLES_NAME)]
+    return [(run / INSIDE_NAME, _RUN), *shared]
 
 
 def session_binds(settings: Settings, environment: str | None) -> list[tuple[Path, str]]:

@@ -67,8 +67,8 @@ class LaunchSpawnerMixin(HasTraits):
         if self.launch_settings.dask is None:
             return False
         ticket = self.user_options.get("ticket")
-        if ticket is None:
-            return not is_launch_server(self.name)
+        if ticket is None:  # a session of the operator's own spawner is nothing the gateway knows
+            return bool(self.launch_settings.homes_directory) and not is_launch_server(self.name)
         signer = TicketSigner(self.launch_settings.ticket_secret)
         try:
             return signer.read(str(ticket), user=self.user.name, server_name=self.name).dask

@@ -22,6 +22,7 @@ _ID = r"(?P<cluster>[0-9a-f]{32})"
 _PATH = r"(?P<path>(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*/?)"  # of a page of a dashboard; no segment is ".."
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _LIVE = ("starting", "running")
+_REFUSALS = frozenset({403, 422})  # the gateway's "this session may not"
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -95,7 +96,7 @@ class ClustersHandler(_PanelHandler):
         try:
             clusters = await self.gateway.clusters()
         except GatewayProblem as problem:
-            if problem.status != 403:  # noqa: PLR2004 - "you may not"; the button for a new cluster tells why
+            if problem.status not in _REFUSALS:  # the button for a new cluster tells why
                 raise
             clusters = []
         self.finish(json.dumps([_model(one, self.gateway) for one in clusters if one["status"] in _LIVE]))

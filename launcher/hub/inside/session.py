@@ -12,6 +12,7 @@ The session file is one JSON object::
     start         path of the repository's start script inside the content, or null
     overlay       {"repository": path, "home": path}, both optional: what postBuild left
     ready_socket  path of the unix socket that hears about progress, or null
+    dask          whether the hub has Dask-Gateway, with everything in the variables that its clients read
     variables     path of the file in which `serve` leaves what kernels see, for the session's clusters, or null
     runtime       directory for this server's private files, outside the home; default: the system's temporary one
 
@@ -132,7 +133,7 @@ class _Session:
 
         Only kernels get them: in a terminal any Python may run, and Dask insists on the module it is told of.
         """
-        if not self.variables.get("DASK_GATEWAY__ADDRESS"):
+        if not self.session.get("dask"):
             return {}
         return {
             "PYTHONPATH": str(Path(__file__).resolve().with_name("kernel")),
@@ -188,7 +189,7 @@ class _Session:
     def _show_dask_panel(self, configuration: dict[str, Any]) -> None:
         """Give JupyterLab its Dask panel, and the panel its answers, when the hub has Dask."""
         browser_part = Path(sys.prefix) / PANEL_DIRECTORY / "share" / "jupyter" / "labextensions"
-        if self.variables.get("DASK_GATEWAY__ADDRESS") and browser_part.is_dir():
+        if self.session.get("dask") and browser_part.is_dir():
             configuration["ServerApp"]["jpserver_extensions"][DASK_PANEL] = True
             configuration["LabApp"] = {"extra_labextensions_path": [str(browser_part)]}
 

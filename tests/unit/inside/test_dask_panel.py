@@ -27,7 +27,8 @@ class DaskSession(Session):
 
     def __init__(self, gateway: str, *arguments: object) -> None:
         self.gateway = gateway
-        super().__init__(*arguments)
+        python, api, description, log = arguments
+        super().__init__(python, api, {"dask": True, **description}, log)
 
     def _environment(self, api: str) -> dict[str, str]:
         variables = super()._environment(api)
@@ -168,11 +169,11 @@ def test_an_answer_that_is_not_the_gateways_is_a_gateway_that_does_not_answer(pa
 
 
 def test_a_session_without_the_right_to_dask_shows_no_clusters_and_tells_who_asks_for_one(panel, gateway):
-    gateway.answer("GET", LIST, 403, {"error": NO_DASK})
-    gateway.answer("POST", "/api/v1/clusters/", 403, {"error": NO_DASK})
+    gateway.answer("GET", LIST, 422, {"error": NO_DASK})
+    gateway.answer("POST", "/api/v1/clusters/", 422, {"error": NO_DASK})
     assert panel.ask("GET", "dask/clusters").json() == []
     answer = panel.ask("PUT", "dask/clusters")
-    assert (answer.status_code, answer.json()) == (403, {"message": NO_DASK})
+    assert (answer.status_code, answer.json()) == (422, {"message": NO_DASK})
 
 
 def test_a_cluster_is_scaled_to_a_number_of_workers(panel, gateway):
