@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from aiohttp import web
 from dask_gateway_server.auth import JupyterHubAuthenticator, UserCache
 from dask_gateway_server.models import User
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,512}")
 _KINDS = frozenset({"jupyterhub", "token", "bearer"})
 _SERVER_SCOPE = "access:servers!server="
 _HUB_SECONDS = 10
@@ -119,7 +121,7 @@ class SessionAuthenticator(JupyterHubAuthenticator):  # type: ignore[misc]
 
 def _token_of(request: web.Request) -> str | None:
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token if kind.lower() in _KINDS and token.isalnum() else None
+    return token if kind.lower() in _KINDS and _TOKEN.fullmatch(token) else None
 
 
 def _session_of(model: dict[str, Any]) -> str | None:
