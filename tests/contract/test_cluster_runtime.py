@@ -350,6 +350,23 @@ async def test_workers_see_the_home_and_nothing_of_others(bench: Bench, tmp_path
     assert (session.home / "made").read_text() == "here"
 
 
+def put_link_in_place_of(path: Path, target: Path | None) -> None:
+    moved = path.rename(path.with_name("moved"))
+    path.symlink_to(target or moved)
+
+
+@pytest.mark.parametrize("name", ["variables", "alive"])
+async def test_a_link_in_the_run_directory_of_a_session_leads_nowhere(bench: Bench, tmp_path: Path, name: str) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    session = bench.session()
+    put_link_in_place_of(Path(session.record.run_directory, name), secret if name == "variables" else None)
+    made = bench.order(session)
+    with pytest.raises(ClusterStartFailed, match="has ended"):
+        await bench.runtime.start_cluster(made)
+    assert not bench.left(made.name)
+
+
 async def test_a_home_can_be_for_reading_only(bench: Bench) -> None:
     session = bench.session()
     (session.home / "data").write_text("numbers")

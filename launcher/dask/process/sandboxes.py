@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,12 @@ _DESCRIPTION = "cluster.json"
 
 
 def sandbox_of(settings: Settings, record: SessionRecord, order: ClusterOrder, place: Place) -> Sandbox:
-    """The sandbox of a cluster. Raises ClusterStartFailed when the environment has gone."""
+    """The sandbox of a cluster. Raises ClusterStartFailed when the environment or the session has gone."""
     try:
         binds = session_binds(settings, record.environment)
     except SessionStartFailed as error:
         raise ClusterStartFailed(error.message, hint=error.hint) from error
-    run = Path(record.run_directory)
-    binds += [(place.inside, RUN_DIRECTORY)]
-    binds += [(run / name, f"{_SESSION}/{name}") for name in (ALIVE_NAME, VARIABLES_NAME)]
+    binds += [(place.inside, RUN_DIRECTORY), *_of_session(Path(record.run_directory))]
     home = (Path(record.home), HOME)
     return Sandbox(
         read_only=tuple(dict.fromkeys([*binds, *([] if order.home_writable else [home])])),
@@ -44,6 +43,22 @@ def sandbox_of(settings: Settings, record: SessionRecord, order: ClusterOrder, p
         die_with_parent=False,
         tmp_bytes=None,
     )
+
+
+def _of_session(run: Path) -> list[tuple[Path, str]]:
+    """What a cluster sees of its session's run directory.
+
+    The session cannot replace either of them (see `session_sandbox`); if it could, links would lead anywhere.
+    """
+    alive, variables = run / ALIVE_NAME, run / VARIABLES_NAME
+    kinds = [(stat.S_ISREG, alive), (stat.S_ISDIR, variables)]
+    try:
+        good = all(is_kind(path.lstat().st_mode) for is_kind, path in kinds)
+    except OSError:
+        good = False
+    if not good:
+        raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
+    return [(path, f"{_SESSION}/{path.name}") for path in (alive, variables)]
 
 
 def command_of(settings: Settings, record: SessionRecord) -> list[str]:
