@@ -236,6 +236,25 @@ client.wait_for_workers(2, timeout=60)
     eventually(lambda: not clusters.live(), what="the end of the cluster")
 
 
+def test_a_session_that_ends_in_the_middle_of_a_computation_takes_its_cluster_along(dask_world, session_of):
+    session, clusters = session_of("bob", "dask-middle")
+    home = dask_world.homes / "bob"
+    code = """
+def wait():
+    import pathlib, time
+    (pathlib.Path.home() / "in-the-middle").touch()
+    time.sleep(600)
+client.submit(wait).result()
+"""
+    session.begin(with_cluster(code))
+    eventually((home / "in-the-middle").exists, seconds=60, what="the computation")
+    (name,) = [one["name"] for one in clusters.live()]
+    dask_world.stop("bob", session)
+    assert clusters.wait_for(name, "stopped", seconds=40)["reason"] == "Its session ended."
+    eventually(lambda: not processes_of(name), what="the end of every process")
+    (home / "in-the-middle").unlink()
+
+
 def test_a_kept_cluster_outlives_its_session_and_others_do_not(dask_world, session_of):
     session, clusters = session_of("bob", "dask-kept")
     kept, other = clusters.start(keep_hours=1), clusters.start()
