@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import psutil
+
 from launcher.builders.process.runner import kill_tree
 from launcher.dask.base import SCHEDULER, ProcessEnded
 from launcher.dask.process.places import Place, short_path
@@ -121,8 +123,9 @@ class Nursery:
         self._order({"stop": worker})
 
     async def end(self) -> None:
-        """End everything: with a word to the scheduler, then for certain."""
+        """End everything: with a word to the scheduler, then for certain. Returns when nothing of it runs."""
         self.stopping = True
+        inside = await asyncio.to_thread(_first_inside, self.pid)
         if not self.ended.done():
             with suppress(OSError):  # nobody listens: killed, then
                 self._order({"end": True})
@@ -132,6 +135,8 @@ class Nursery:
         with suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await asyncio.shield(self.ended)
+        # the outermost process ends on a word from the first inside, which ends after all others
+        await asyncio.to_thread(psutil.wait_procs, inside, timeout=_ANSWER_SECONDS)
         self.close()
 
     def close(self) -> None:
@@ -210,6 +215,14 @@ class Nursery:
             asyncio.get_running_loop().remove_reader(self._watched)
             os.close(self._watched)
             self._watched = None
+
+
+def _first_inside(pid: int) -> list[psutil.Process]:
+    """The first process of a sandbox's own process namespace; the kernel ends it after all others there."""
+    try:
+        return psutil.Process(pid).children()
+    except psutil.Error:
+        return []
 
 
 def _reason_of_worker(status: int) -> str:
