@@ -19,7 +19,7 @@ from launcher.dask.config import DaskSettings
 from launcher.dask.description import describe
 
 _LOG_BYTES = 256 * 1024
-_PROCESS = re.compile(rf"{SCHEDULER}|nursery|[0-9a-f]{{32}}")
+_PROCESS = re.compile(rf"{SCHEDULER}|[0-9a-f]{{32}}")
 _by_cluster: ContextVar[bool | None] = ContextVar("by_cluster", default=None)
 
 
@@ -72,7 +72,7 @@ async def _list(request: web.Request) -> web.Response:
     found = [cluster for cluster in everybody if user.has_permissions(cluster)]
     found.sort(key=lambda cluster: cluster.start_time, reverse=True)
     views = (describe(cluster, backend.session, backend.proxy.prefix) for cluster in found)
-    mine = [one for one in backend.reservations() if one.user == user.name]
+    mine = [one for one in backend.room.held() if one.user == user.name]
     return web.json_response(
         {
             "clusters": await asyncio.gather(*views),

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from aiohttp import web
 from dask_gateway_server.backends.base import PublicException
@@ -22,6 +24,8 @@ from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, SCHEDULER, ClusterOrder
 from launcher.dask.config import DaskSettings
 from launcher.dask.dashboards import Dashboard, dashboard_routes
 from launcher.dask.options import options_for
+from launcher.dask.room import Room
+from launcher.dask.schedulers import Pace, SchedulerGone, scheduler_session, tell
 from launcher.errors import ClusterStartFailed, LauncherError
 
 _LOOK_SECONDS = 1.0
@@ -37,12 +41,18 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
     runtime: ClusterRuntime
     settings: DaskSettings
     default_host = "127.0.0.1"
+    session: Any
 
     # Life of the service
 
     async def setup(self, app: web.Application) -> None:
         """Start, find every cluster again, remove what belongs to none."""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._paces: WeakKeyDictionary[Any, Pace] = WeakKeyDictionary()
         await super().setup(app)
+        self.room = Room(self.db, self.settings)
+        await self.session.close()
+        self.session = scheduler_session()
         app.add_routes(api.routes())
         # The proxy outlives this process: event numbers must never repeat, or it would wait for ones it has seen.
         self.proxy.events, self.proxy._next_id = [], int(time.time() * 1000)  # noqa: SLF001 - upstream starts at 1
@@ -71,64 +81,72 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
     async def start_cluster(self, user: GatewayUser, cluster_options: dict[str, Any]) -> str:
         """The name of a new cluster. Raises PublicException with a sentence; its room is reserved from here on."""
         options, config = await self.process_cluster_options(user, cluster_options)
-        # No await between the check and the row: two requests at once cannot both get the last room.
         wanted = limits.Reservation("", user.name, frozenset(user.groups), 0, config.worker_cores, config.worker_memory)
-        self._require_room(wanted)
+        if not self.room.has(wanted):
+            await self.room.let_others_end(wanted)
+        # No await between the check and the row: two requests at once cannot both get the last room.
+        self.room.require(wanted)
         cluster = self.db.create_cluster(user.name, options, config.to_dict())
         self.log.info("Created cluster %s for user %s", cluster.name, user.name)
         self.queue.put(cluster)
         return str(cluster.name)
 
     async def forward_message_to_scheduler(self, cluster: Any, msg: dict[str, Any]) -> None:
-        """Scale or adapt, when there is room for it. Raises PublicException with a sentence."""
+        """Scale or adapt, when there is room for it; one wish after the other. Raises PublicException."""
         known = self.db.get_cluster(cluster.name)
-        before = messages.wishes_of(known)
-        reservation = self.reservation(known)
-        others = self._others(known.name)
+        async with self._turns.setdefault(known.name, asyncio.Lock()):
+            if known.status != JobStatus.RUNNING or not known.is_active():
+                raise PublicException("This cluster does not run.")
+            before = messages.wishes_of(known)
+            wish = await self._wish(known, msg, before)
+            # What there was stays reserved until the scheduler knows that it is not wanted any more.
+            more = replace(wish, reserved=max(wish.reserved, before.reserved))
+            self._remember(known, **more.to_state())
+            try:
+                await self._tell(known, wish.message)
+            except BaseException:
+                self._remember(known, **before.to_state())
+                raise
+            self._remember(known, **wish.to_state())
+
+    async def _wish(self, cluster: Any, message: dict[str, Any], before: messages.Wish) -> messages.Wish:
+        """What somebody wants of a cluster. Raises PublicException when there is no room for it, or it is none."""
+        takes_the_rest = message.get("op") == "adapt" and message.get("maximum") is None
+        wish, wanted = self._read_wish(cluster, message, before)
+        if takes_the_rest or not self.room.has(wanted):
+            await self.room.let_others_end(wanted)
+            wish, wanted = self._read_wish(cluster, message, before)
+        self.room.require(wanted)
+        return wish
+
+    def _read_wish(
+        self, cluster: Any, message: dict[str, Any], before: messages.Wish
+    ) -> tuple[messages.Wish, limits.Reservation]:
+        held = self.room.held_by(cluster)
         try:
-            wish = messages.read_wish(msg, before=before, most=limits.most_workers(reservation, others, self.settings))
+            wish = messages.read_wish(message, before=before, most=self.room.most_workers(held))
         except ValueError as error:
             raise PublicException(str(error)) from error
-        self._require_room(messages.sized(reservation, wish.reserved), others)
-        self._remember(known, **wish.to_state())
+        return wish, messages.sized(held, wish.reserved)
+
+    async def _tell(self, cluster: Any, message: dict[str, Any]) -> None:
         try:
-            await super().forward_message_to_scheduler(cluster, wish.message)
-        except PublicException:
-            self._remember(known, **before.to_state())
-            raise
+            await tell(self.session, cluster, message)
+        except SchedulerGone as error:
+            await self.stop_cluster(cluster.name, failed=True, reason="Its scheduler did not answer any more.")
+            raise PublicException("This cluster does not run any more.") from error
 
     async def on_cluster_heartbeat(self, cluster_name: str, msg: dict[str, Any]) -> None:
         """What a scheduler says of itself: the person's code can say anything, so nothing is taken as it is."""
         cluster = self.db.get_cluster(cluster_name)
         if cluster is None:
             return
+        await self._paces.setdefault(cluster, Pace()).keep()
         try:
             heartbeat = messages.read_heartbeat(msg, most_workers=messages.wishes_of(cluster).reserved)
         except (ValueError, KeyError, TypeError) as error:
             raise PublicException("This is not a heartbeat of a scheduler.") from error
         await super().on_cluster_heartbeat(cluster_name, heartbeat)
-
-    def reservation(self, cluster: Any) -> limits.Reservation:
-        """What a cluster holds."""
-        workers = max(messages.wishes_of(cluster).reserved, len(cluster.active_workers()))
-        config = cluster.config
-        groups = frozenset(config.group_names.split("\n")) - {""}
-        return limits.Reservation(
-            cluster.name, cluster.username, groups, workers, config.worker_cores, config.worker_memory
-        )
-
-    def reservations(self) -> list[limits.Reservation]:
-        """What all live clusters hold."""
-        return [self.reservation(cluster) for cluster in self.db.active_clusters()]
-
-    def _others(self, name: str) -> list[limits.Reservation]:
-        return [one for one in self.reservations() if one.cluster != name]
-
-    def _require_room(self, wanted: limits.Reservation, others: list[limits.Reservation] | None = None) -> None:
-        try:
-            limits.require_room(wanted, self.reservations() if others is None else others, self.settings)
-        except LauncherError as error:
-            raise PublicException(f"{error.message} {error.hint}") from error
 
     # How long it lives
 

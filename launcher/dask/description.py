@@ -54,7 +54,8 @@ async def describe(cluster: Any, session: aiohttp.ClientSession, prefix: str) ->
 
 async def _status(cluster: Any, session: aiohttp.ClientSession) -> dict[str, Any]:
     """What the scheduler says; nothing when it does not answer quickly, or not with what it should."""
-    with suppress(aiohttp.ClientError, TimeoutError, ValueError):
+    # ValueError: not JSON, or no address; RecursionError: brackets without end
+    with suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, RecursionError):
         async with session.get(
             f"{cluster.dashboard_address}/launcher/status",
             headers={"Authorization": f"token {cluster.token}"},

@@ -32,6 +32,8 @@ from launcher.tickets import kept_secret
 
 log = structlog.get_logger(__name__)
 _TAKE_OVER_SECONDS = 30
+_AT_ONCE = 200
+"""Clusters and workers that start or stop at once, more than a few people can have that never finish it."""
 
 
 class Gateway(DaskGateway):  # type: ignore[misc]  # dask-gateway-server has no types
@@ -84,6 +86,7 @@ def configuration(settings: Settings, dask: DaskSettings, prefix: str) -> Config
     backend.db_encrypt_keys = [_fernet_key(settings)]
     backend.stop_clusters_on_shutdown = False
     backend.check_timeouts_period = 5
+    backend.parallelism = _AT_ONCE
     proxy = config.Proxy
     proxy.address = f"127.0.0.1:{dask.port}"
     proxy.prefix = prefix

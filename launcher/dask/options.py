@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,16 @@ class LaunchClusterConfig(ClusterConfig):  # type: ignore[misc]  # dask-gateway-
     title = Unicode(help="What a person calls the session.")
     group_names = Unicode(help="The owner's groups when it was made, one a line.")
     keep_hours = Float(0, min=0, help="For how long it may outlive its session.")
+
+
+class _Amount(fields.Float):  # type: ignore[misc]
+    """A number with bounds. Upstream's lets "not a number" through, which is neither too small nor too large."""
+
+    def validate(self, x: Any) -> float:
+        value: float = super().validate(x)
+        if math.isnan(value):
+            raise ValueError(f"{self.field} must be a number.")
+        return value
 
 
 def choice_of(session: LiveSession) -> str:
@@ -63,7 +74,7 @@ def options_for(user: GatewayUser, sessions: list[LiveSession], settings: DaskSe
         fields.Integer(
             "worker_cores", settings.worker_cores, min=1, max=settings.worker_cores_max, label="Cores of a worker"
         ),
-        fields.Float(
+        _Amount(
             "worker_memory",
             settings.worker_memory / _GIB,
             min=min(_SMALLEST_MEMORY, settings.worker_memory / _GIB),
@@ -74,7 +85,7 @@ def options_for(user: GatewayUser, sessions: list[LiveSession], settings: DaskSe
     ]
     if settings.keep_hours_max:
         label = "Keep after the session has ended (hours)"
-        offered.append(fields.Float("keep_hours", 0, min=0, max=settings.keep_hours_max, label=label))
+        offered.append(_Amount("keep_hours", 0, min=0, max=settings.keep_hours_max, label=label))
 
     def configuration(chosen: Any, _user: GatewayUser) -> dict[str, Any]:
         session = by_choice[chosen.image]
@@ -101,9 +112,14 @@ def checked_variables(variables: Mapping[str, Any]) -> dict[str, str]:
             raise ValueError("environment: a variable's name has letters, digits and underscores only.")
         if name.startswith(_OURS):
             raise ValueError(f"environment: {name} cannot be set for a cluster.")
-        if not isinstance(value, str | int | float) or "\0" in str(value):
+        if not isinstance(value, str | int | float) or not _is_text(str(value)):
             raise ValueError(f"environment: {name} must be text.")
         checked[name] = str(value)
     if sum(len(name) + len(value) for name, value in checked.items()) > _LONGEST:
         raise ValueError("environment: these are more than 64 KiB of variables.")
     return checked
+
+
+def _is_text(value: str) -> bool:
+    """Whether a process can be given this: no null, no half of a character."""
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)

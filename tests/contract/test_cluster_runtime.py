@@ -440,6 +440,28 @@ async def test_everything_listens_on_loopback_only(bench: Bench) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
+async def test_clusters_that_do_not_answer_hold_up_no_gateway_and_can_be_stopped(bench: Bench) -> None:
+    silent = [await bench.start(bench.session(server_name=name)) for name in ("a", "b")]
+    good = await bench.start(bench.session())
+    nurseries = [process for cluster in silent for process in nurseries_of(bench, cluster.name)]
+    for nursery in nurseries:
+        nursery.suspend()  # as the code of a cluster can do, which has the same user
+    await bench.runtime.close()
+    bench.runtime = ProcessClusters(bench.state, bench.settings, adoption_seconds=2)
+    async with asyncio.timeout(3.5):
+        await bench.runtime.setup(bench.ended.put_nowait)
+    assert await bench.runtime.running(good.name) == {SCHEDULER}
+    await asyncio.gather(*(bench.runtime.stop_cluster(cluster.name) for cluster in silent))
+    assert not any(bench.left(cluster.name) for cluster in silent)
+
+
+def nurseries_of(bench: Bench, cluster: str) -> list[psutil.Process]:
+    family = [one for root in bench.processes(cluster) for one in root.children(recursive=True)]
+    found = {one.pid: one for one in family if any("nursery.py" in word for word in one.cmdline())}
+    assert found
+    return list(found.values())
+
+
 async def test_a_second_start_under_one_name_replaces_the_first(bench: Bench) -> None:
     session = bench.session()
     first = await bench.start(session)

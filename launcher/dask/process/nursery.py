@@ -87,9 +87,9 @@ class Nursery:
         self._line = line
         asyncio.get_running_loop().add_reader(line, self._on_word)
 
-    async def hello(self) -> None:
-        """Wait until the scheduler runs. Raises ClusterStartFailed when it never will."""
-        await self._either(self._hello, seconds=2 * _ANSWER_SECONDS)
+    async def hello(self, *, seconds: float = 2 * _ANSWER_SECONDS) -> None:
+        """Wait until the scheduler runs. Raises ClusterStartFailed when it never will, or not within this time."""
+        await self._either(self._hello, seconds=seconds)
         if self.ended.done():
             raise ClusterStartFailed(self.reason, hint=_HINT if self.ended.result() in _REASONS else "Try again.")
         if not self._hello.done():

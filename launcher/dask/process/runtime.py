@@ -32,10 +32,12 @@ class ProcessClusters:
     """A `launcher.dask.base.ClusterRuntime` on this machine.
 
     gateway_patience_seconds: for how long the gateway must be out of reach before a cluster without a session ends
-    itself.
+    itself. adoption_seconds: how long a start waits for clusters that were there before.
     """
 
-    def __init__(self, state: Path, settings: Settings, *, gateway_patience_seconds: float = 120) -> None:
+    def __init__(
+        self, state: Path, settings: Settings, *, gateway_patience_seconds: float = 120, adoption_seconds: float = 10
+    ) -> None:
         self._settings = settings
         self._records = SessionRecords(state)
         self._places = Places(state)
@@ -44,6 +46,7 @@ class ProcessClusters:
         self._on_end: Callable[[ProcessEnded], None] = lambda _: None
         self._trimming: asyncio.Task[None] | None = None
         self._gateway_patience = gateway_patience_seconds
+        self._adoption_seconds = adoption_seconds
 
     def sessions(self, user: str) -> list[LiveSession]:
         """The person's live sessions, those without Dask too; the youngest first."""
@@ -57,8 +60,8 @@ class ProcessClusters:
         """Find what runs already."""
         self._on_end = on_end
         await asyncio.to_thread(self._places.sweep)
-        for cluster, pid in (await asyncio.to_thread(self._processes)).items():
-            await self._adopt(cluster, pid)
+        found = await asyncio.to_thread(self._processes)
+        await asyncio.gather(*(self._adopt(cluster, pid) for cluster, pid in found.items()))
         self._trimming = asyncio.create_task(self._trim_logs(), name="logs of clusters")
 
     async def close(self) -> None:
@@ -181,18 +184,15 @@ class ProcessClusters:
         self._places.remove_logs(cluster)
 
     async def _adopt(self, cluster: str, pid: int) -> None:
-        """Take up a cluster that another gateway started. One that does not answer is left to be stopped."""
+        """Take up a cluster that another gateway started. Nobody else waits long for one that does not answer."""
         try:
             nursery = Nursery(cluster, pid, self._places.cluster(cluster), self._report)
         except ProcessLookupError:
             return
-        try:
-            nursery.connect()
-            await nursery.hello()
-        except (OSError, ClusterStartFailed):
-            nursery.close()
-            return
         self._nurseries[cluster] = nursery
+        with suppress(OSError, ClusterStartFailed):  # it may answer later, and can be stopped in any case
+            nursery.connect()
+            await nursery.hello(seconds=self._adoption_seconds)
         nursery.ended.add_done_callback(lambda _: self._told(nursery))
 
     async def _remove(self, cluster: str) -> None:

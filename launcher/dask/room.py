@@ -1,0 +1,75 @@
+"""What clusters hold, and whether there is room for more."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from dask_gateway_server.backends.base import PublicException
+from dask_gateway_server.backends.db_base import JobStatus
+
+from launcher.dask import limits, messages
+from launcher.dask.config import DaskSettings
+from launcher.errors import LauncherError
+
+_ENDING_SECONDS = 5.0
+
+
+class Room:
+    """Counts over the rows of ``db``, upstream's `DataManager`."""
+
+    def __init__(self, db: Any, settings: DaskSettings) -> None:
+        self._db = db
+        self._settings = settings
+
+    def held_by(self, cluster: Any) -> limits.Reservation:
+        """What a cluster holds."""
+        workers = max(messages.wishes_of(cluster).reserved, len(cluster.active_workers()))
+        config = cluster.config
+        groups = frozenset(config.group_names.split("\n")) - {""}
+        return limits.Reservation(
+            cluster.name, cluster.username, groups, workers, config.worker_cores, config.worker_memory
+        )
+
+    def held(self) -> list[limits.Reservation]:
+        """What all clusters hold of which something may still run: also those that are being stopped."""
+        return [self.held_by(cluster) for cluster in self._unfinished()]
+
+    def require(self, wanted: limits.Reservation) -> None:
+        """Raises PublicException with a sentence when this does not fit beside other clusters."""
+        try:
+            limits.require_room(wanted, self._others(wanted), self._settings)
+        except LauncherError as error:
+            raise PublicException(f"{error.message} {error.hint}") from error
+
+    def has(self, wanted: limits.Reservation) -> bool:
+        """Whether this fits beside other clusters."""
+        try:
+            self.require(wanted)
+        except PublicException:
+            return False
+        return True
+
+    def most_workers(self, of: limits.Reservation) -> int | None:
+        """How many workers fit beside other clusters; None for any number."""
+        return limits.most_workers(of, self._others(of), self._settings)
+
+    async def let_others_end(self, wanted: limits.Reservation) -> None:
+        """Wait a little for clusters that are being stopped and hold what this one may get."""
+        groups = wanted.groups & self._settings.group_limits.keys()
+        ending = [
+            asyncio.ensure_future(cluster.shutdown)
+            for cluster in self._unfinished()
+            if not cluster.is_active()
+            and (cluster.username == wanted.user or not groups.isdisjoint(self.held_by(cluster).groups))
+        ]
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=_ENDING_SECONDS)
+            for one in late:
+                one.cancel()
+
+    def _others(self, than: limits.Reservation) -> list[limits.Reservation]:
+        return [one for one in self.held() if one.cluster != than.cluster]
+
+    def _unfinished(self) -> list[Any]:
+        return [cluster for cluster in self._db.name_to_cluster.values() if cluster.status < JobStatus.STOPPED]
