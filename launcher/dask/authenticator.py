@@ -86,19 +86,23 @@ class SessionAuthenticator(JupyterHubAuthenticator):  # type: ignore[misc]
         model = await self._ask_hub(token)
         if model.get("kind") != "user":
             raise _unauthorized("Only people can have clusters, not services.")
-        scopes = set(model.get("scopes", []))
-        if scopes.isdisjoint({"access:services", f"access:services!service={self.jupyterhub_service_name}"}):
-            raise web.HTTPUnprocessableEntity(reason=self.refusal(str(model["name"]), _session_of(model)))
-        return GatewayUser(
-            str(model["name"]), model.get("groups", []), admin=bool(model.get("admin")), session=_session_of(model)
-        )
+        name, scopes, session = str(model["name"]), set(model.get("scopes", [])), _session_of(model)
+        may = not scopes.isdisjoint({"access:services", f"access:services!service={self.jupyterhub_service_name}"})
+        # The session's own record counts whatever its token may do: operators can give tokens more than we think.
+        if refusal := self._refusal_of(name, session) or ("" if may else self._lacks_scope(session)):
+            raise web.HTTPUnprocessableEntity(reason=refusal)
+        admin = bool(model.get("admin")) and not any(scope.startswith(_SERVER_SCOPE) for scope in scopes)
+        return GatewayUser(name, model.get("groups", []), admin=admin, session=session)
 
-    def refusal(self, user: str, session: str | None) -> str:
-        """Why a token without the scope may have no clusters, in a sentence."""
+    def _refusal_of(self, user: str, session: str | None) -> str:
+        """Why this session may have no clusters, a sentence; "" when it may, or when it is none of the launcher's."""
+        if session is None:
+            return ""
+        sessions = self.parent.backend.runtime.sessions(user)
+        return next((str(one.refusal) for one in sessions if one.server_name == session), "")
+
+    def _lacks_scope(self, session: str | None) -> str:
         if session is not None:
-            for one in self.parent.backend.runtime.sessions(user):
-                if one.server_name == session and one.refusal:
-                    return str(one.refusal)
             return "Dask is not available to you on this hub."
         return f"This token lacks the scope access:services!service={self.jupyterhub_service_name}."
 
@@ -125,11 +129,13 @@ def _token_of(request: web.Request) -> str | None:
 
 
 def _session_of(model: dict[str, Any]) -> str | None:
-    """The server a token was made for: a session's token reaches exactly that server and no other."""
+    """The server a token was made for; None for a token of the person's own.
+
+    A session's token names its server, also where the operator lets it do more.
+    """
     owner = f"{_SERVER_SCOPE}{model['name']}/"
-    servers = {scope for scope in model.get("scopes", []) if scope.startswith("access:servers")}
-    found = [scope.removeprefix(owner) for scope in servers if scope.startswith(owner)]
-    return found[0] if len(servers) == 1 and found else None
+    found = [scope.removeprefix(owner) for scope in model.get("scopes", []) if scope.startswith(owner)]
+    return found[0] if len(found) == 1 else None
 
 
 def _unauthorized(reason: str) -> web.HTTPUnauthorized:

@@ -17,6 +17,7 @@ from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import DBBackendBase, JobStatus
 from dask_gateway_server.options import Options
 from dask_gateway_server.traitlets import Type
+from sqlalchemy.exc import SQLAlchemyError
 
 from launcher.dask import api, limits, messages
 from launcher.dask.authenticator import GatewayUser
@@ -86,10 +87,21 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
             await self.room.let_others_end(wanted)
         # No await between the check and the row: two requests at once cannot both get the last room.
         self.room.require(wanted)
-        cluster = self.db.create_cluster(user.name, options, config.to_dict())
+        cluster = self._new_row(user, options, config)
         self.log.info("Created cluster %s for user %s", cluster.name, user.name)
         self.queue.put(cluster)
         return str(cluster.name)
+
+    def _new_row(self, user: GatewayUser, options: dict[str, Any], config: Any) -> Any:
+        """A row for a new cluster. SQLAlchemyError when it cannot be written; then nothing is left of it."""
+        known = set(self.db.name_to_cluster)
+        try:
+            return self.db.create_cluster(user.name, options, config.to_dict())
+        except SQLAlchemyError:
+            for name in self.db.name_to_cluster.keys() - known:  # upstream knows it before it is written
+                lost = self.db.name_to_cluster.pop(name)
+                del self.db.id_to_cluster[lost.id], self.db.username_to_clusters[user.name][name]
+            raise
 
     async def forward_message_to_scheduler(self, cluster: Any, msg: dict[str, Any]) -> None:
         """Scale or adapt, when there is room for it; one wish after the other. Raises PublicException."""

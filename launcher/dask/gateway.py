@@ -22,7 +22,9 @@ from launcher.dask.authenticator import SessionAuthenticator
 from launcher.dask.backend import LauncherBackend
 from launcher.dask.config import DaskSettings
 from launcher.dask.dashboards import close_dashboards, make_dashboards
-from launcher.dask.proxy import ProxyKeeper
+from launcher.dask.middleware import speak_in_sentences
+from launcher.dask.preflight import require_database, require_ports
+from launcher.dask.proxy import ProxyKeeper, find_proxy
 from launcher.errors import ConfigurationInvalid
 from launcher.log import configure_logging
 from launcher.runtimes import make_clusters
@@ -48,7 +50,7 @@ class Gateway(DaskGateway):  # type: ignore[misc]  # dask-gateway-server has no 
 
     async def setup(self) -> None:
         """Start everything."""
-        self.app.middlewares.append(remember_who_asks)
+        self.app.middlewares.extend([speak_in_sentences, remember_who_asks])
         await super().setup()
         self.dashboards = make_dashboards(
             self.backend,
@@ -82,7 +84,7 @@ def configuration(settings: Settings, dask: DaskSettings, prefix: str) -> Config
     config.SessionAuthenticator.jupyterhub_service_name = dask.service_name
     backend = config.LauncherBackend
     backend.api_url = f"http://127.0.0.1:{dask.api_port}/api"
-    backend.db_url = f"sqlite:///{_directory(settings) / 'gateway.sqlite'}"
+    backend.db_url = f"sqlite:///{_database(settings)}"
     backend.db_encrypt_keys = [_fernet_key(settings)]
     backend.stop_clusters_on_shutdown = False
     backend.check_timeouts_period = 5
@@ -101,6 +103,18 @@ def _directory(settings: Settings) -> Path:
     return directory
 
 
+def _database(settings: Settings) -> Path:
+    return _directory(settings) / "gateway.sqlite"
+
+
+def _ports(settings: Settings, dask: DaskSettings) -> list[tuple[str, int]]:
+    """Where we are about to listen; the proxy of the gateway before us may do so already."""
+    mine = [("api_port", dask.api_port), ("dashboards_port", dask.dashboards_port)]
+    proxy = find_proxy(_directory(settings))
+    listens = proxy is not None and f"127.0.0.1:{dask.port}" in proxy.cmdline()
+    return mine if listens else [("port", dask.port), *mine]
+
+
 def _fernet_key(settings: Settings) -> str:
     secret = bytes.fromhex(kept_secret(settings.state / "secrets" / "dask-database"))
     return base64.urlsafe_b64encode(secret).decode()
@@ -115,6 +129,8 @@ def _run(settings: Settings, dask: DaskSettings) -> int:
             hint="Put `launcher.enable(c, dask=True)` into jupyterhub_config.py, or run `launcher up`.",
         ) from error
     with StateLock(_directory(settings), patience_seconds=_TAKE_OVER_SECONDS):
+        require_ports(_ports(settings, dask))
+        require_database(_database(settings), _fernet_key(settings))
         gateway = Gateway(config=configuration(settings, dask, prefix))
         gateway.settings, gateway.dask, gateway.keeper = settings, dask, ProxyKeeper(_directory(settings))
         gateway.initialize([])

@@ -27,10 +27,12 @@ MAY_IMPORT = {
     "builds": {"builders", "environments", "sources", "store"},
     "sessions": {"builds", "builders", "environments", "sources", "policy", "store"},
     "web": {"sessions", "sources", "environments", "policy"},
-    "dask": {"web", "builders", "hub"},
+    "dask": {"web", "builders", "hub", "store"},
 }
 """`dask` is the gateway's service, beside the launcher's own. What exactly it takes from others is below."""
 DASK_MAY_IMPORT = {
+    "launcher.dask.middleware": {"launcher.store.problems"},  # a database's complaints in words
+    "launcher.dask.preflight": {"launcher.store.problems"},
     "launcher.dask.dashboard": {"launcher.web.base", "launcher.web.headers"},  # answers as the launcher's pages do
     "launcher.dask.process.": {  # clusters live beside sessions and are isolated as they are
         "launcher.builders.process.removal",

@@ -57,6 +57,7 @@ class Nursery:
         self._place = place
         self._on_end = on_end
         self._process: subprocess.Popen[bytes] | None = None
+        self._inside: list[psutil.Process] = []
         self._answers: dict[str, asyncio.Future[bool]] = {}
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int | None] = loop.create_future()
@@ -90,6 +91,7 @@ class Nursery:
     async def hello(self, *, seconds: float = 2 * _ANSWER_SECONDS) -> None:
         """Wait until the scheduler runs. Raises ClusterStartFailed when it never will, or not within this time."""
         await self._either(self._hello, seconds=seconds)
+        self._inside = await asyncio.to_thread(_first_inside, self.pid)
         if self.ended.done():
             raise ClusterStartFailed(self.reason, hint=_HINT if self.ended.result() in _REASONS else "Try again.")
         if not self._hello.done():
@@ -125,7 +127,7 @@ class Nursery:
     async def end(self) -> None:
         """End everything: with a word to the scheduler, then for certain. Returns when nothing of it runs."""
         self.stopping = True
-        inside = await asyncio.to_thread(_first_inside, self.pid)
+        inside = self._inside or await asyncio.to_thread(_first_inside, self.pid)
         if not self.ended.done():
             with suppress(OSError):  # nobody listens: killed, then
                 self._order({"end": True})
@@ -135,7 +137,8 @@ class Nursery:
         with suppress(TimeoutError):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await asyncio.shield(self.ended)
-        # the outermost process ends on a word from the first inside, which ends after all others
+        # The outermost process ends on a word from the first inside, which waits for all others: they could go on.
+        _kill(inside)
         await asyncio.to_thread(psutil.wait_procs, inside, timeout=_ANSWER_SECONDS)
         self.close()
 
@@ -194,7 +197,8 @@ class Nursery:
                     self._on_end(ProcessEnded(self.cluster, name, _reason_of_worker(int(status))))
 
     def _on_exit(self) -> None:
-        """The outermost process has ended, and with it everything."""
+        """The outermost process has ended, and everything with it."""
+        _kill(self._inside)
         status: int | None = None
         if self._process is not None:
             status = self._process.wait()
@@ -223,6 +227,13 @@ def _first_inside(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children()
     except psutil.Error:
         return []
+
+
+def _kill(inside: list[psutil.Process]) -> None:
+    """Kill first processes of sandboxes; the kernel then kills whatever else is in them."""
+    for process in inside:
+        with suppress(psutil.Error):
+            process.kill()
 
 
 def _reason_of_worker(status: int) -> str:
