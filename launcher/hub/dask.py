@@ -44,12 +44,25 @@ def dask_roles(dask: DaskSettings, roles: list[dict[str, Any]]) -> list[dict[str
     """The roles with the right to use Dask: everybody's, or a role of ours for the groups that may."""
     if dask.groups:
         ours = {"name": ROLE, "description": "May have Dask clusters", "scopes": [dask.scope], "groups": [*dask.groups]}
-        return [*(role for role in roles if role.get("name") != ROLE), ours]
+        return [*roles, ours]
     return [
         {**role, "scopes": [*role.get("scopes", ["self"]), dask.scope]}
         if role.get("name") == "user" and dask.scope not in role.get("scopes", [])
         else role
         for role in roles
+    ]
+
+
+def roles_without(dask: DaskSettings, roles: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The inverse of `dask_roles`."""
+    others = [role for role in roles if role.get("name") != ROLE]
+    if dask.groups:
+        return others
+    return [
+        {**role, "scopes": [scope for scope in role["scopes"] if scope != dask.scope]}
+        if role.get("name") == "user"
+        else role
+        for role in others
     ]
 
 
@@ -68,7 +81,8 @@ def token_scopes(before: Any, dask: DaskSettings) -> Callable[[Any], Awaitable[l
             asked = orm.Role.find(spawner.user.db, "server").scopes
         return [*asked, dask.scope]
 
-    scopes.launcher_scopes = before  # type: ignore[attr-defined]  # `enable` called twice wraps the operator's own
+    # `enable` called twice takes out what the first call put in
+    scopes.launcher_scopes, scopes.launcher_dask = before, dask  # type: ignore[attr-defined]
     return scopes
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from jupyterhub.spawner import Spawner
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
 from launcher.config import SETTINGS_VARIABLE, Settings, read_settings
 from launcher.errors import ConfigurationInvalid
-from launcher.hub.dask import dask_roles, dask_service, token_scopes, with_ports
+from launcher.hub.dask import dask_roles, dask_service, roles_without, token_scopes, with_ports
 from launcher.hub.redirect import redirect_hook
 from launcher.hub.spawner_class import launch_spawner, resolve_spawner_class
 from launcher.ports import free_port
@@ -26,6 +27,7 @@ _PASSED_ON = re.compile(
     "|LAUNCHER_CRASH_AT|LAUNCHER_CRASH_MARKS"
 )
 """The variables of the hub's environment that the service gets; everything else, secrets among it, stays behind."""
+_SCOPES_OF_TOKENS = "server_token_scopes"
 OAUTH_SCOPES = ("servers!user", "read:users!user", "access:servers!user")
 """What the launcher may do with a visitor's login: their own servers, their own name and groups. Nothing else."""
 
@@ -35,6 +37,7 @@ def enable(c: Config, **options: Any) -> None:
     for name, value in options.items():
         c.Launcher[name] = value
     settings = _completed(c, read_settings(c))
+    _take_dask_out(c)
     _add_service(c, settings)
     _allow_everyone(c, settings)
     _set_spawner(c, settings)
@@ -111,5 +114,26 @@ def _set_spawner(c: Config, settings: Settings) -> None:
     base = resolve_spawner_class(c.JupyterHub.get("spawner_class"))
     c.JupyterHub.spawner_class = launch_spawner(base, settings)
     if settings.dask:
-        before = _value(c.Spawner, "server_token_scopes", [])
-        c.Spawner.server_token_scopes = token_scopes(getattr(before, "launcher_scopes", before), settings.dask)
+        section = _token_scopes_section(c)
+        before = _value(section, _SCOPES_OF_TOKENS, [])
+        section[_SCOPES_OF_TOKENS] = token_scopes(before, settings.dask)
+
+
+def _token_scopes_section(c: Config) -> Config:
+    """Where the scopes of sessions' tokens are said: for the operator's own spawner, else for all."""
+    base = resolve_spawner_class(c.JupyterHub.get("spawner_class"))
+    sections: list[Config] = [c[one.__name__] for one in base.__mro__ if issubclass(one, Spawner)]
+    return next((section for section in sections if _SCOPES_OF_TOKENS in section), sections[-1])
+
+
+def _take_dask_out(c: Config) -> None:
+    """Undo what an earlier call did for Dask, which may be off now, or for others."""
+    section = _token_scopes_section(c)
+    scopes: Any = section.get(_SCOPES_OF_TOKENS)
+    dask = getattr(scopes, "launcher_dask", None)
+    if dask is None:
+        return
+    section[_SCOPES_OF_TOKENS] = scopes.launcher_scopes
+    services = _value(c.JupyterHub, "services", [])
+    c.JupyterHub.services = [service for service in services if service.get("name") != dask.service_name]
+    c.JupyterHub.load_roles = roles_without(dask, _value(c.JupyterHub, "load_roles", []))
