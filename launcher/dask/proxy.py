@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import structlog
 
 log = structlog.get_logger(__name__)
 _FILE = "proxy.json"
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 10.0
 _STOP_SECONDS = 5
 
 
@@ -80,13 +82,17 @@ class ProxyKeeper:
         (self._directory / _FILE).write_text(json.dumps(known))
 
     async def _keep(self, command: list[str], environment: dict[str, str]) -> None:
-        """Wait for its end, told by the kernel, and start it again."""
+        """Wait for its end, told by the kernel, and start it again; less and less often when it ends at once."""
+        pause = _PAUSE_SECONDS
         while True:
             process = find_proxy(self._directory)
+            began = time.monotonic()
             if process is not None:
                 await _ended(process.pid)
                 log.warning("dask_gateway.proxy_ended")
-            await asyncio.sleep(_PAUSE_SECONDS)
+            lived = time.monotonic() - began
+            pause = _PAUSE_SECONDS if lived > _LONGEST_PAUSE_SECONDS else min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
             with suppress(OSError, psutil.Error):
                 self._ensure(command, environment)
 
