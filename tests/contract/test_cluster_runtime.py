@@ -555,6 +555,25 @@ async def test_a_scheduler_that_crashes_takes_its_cluster_along(bench: Bench) ->
     assert bench.processes(cluster.name) == []
 
 
+@pytest.mark.parametrize("crash", [False, True], ids=["stopped", "crashed"])
+async def test_a_worker_that_will_not_end_is_gone_with_its_cluster(bench: Bench, *, crash: bool) -> None:
+    cluster = await bench.start(bench.session())
+    await cluster.worker()
+    freeze = "lambda: __import__('threading').Timer(0.2, os.kill, (os.getpid(), __import__('signal').SIGSTOP)).start()"
+    await cluster.outcomes(freeze)
+    outermost = min(bench.processes(cluster.name), key=lambda one: one.pid)
+    family = [outermost, *outermost.children(recursive=True)]
+    await asyncio.to_thread(
+        eventually, lambda: any(one.status() == psutil.STATUS_STOPPED for one in family), what="a frozen worker"
+    )
+    if crash:
+        first_of_the_nursery = min((one for one in family if not one.children()), key=lambda one: one.pid)
+        first_of_the_nursery.kill()
+        assert (await asyncio.wait_for(bench.ended.get(), 20)).process == SCHEDULER
+    await bench.runtime.stop_cluster(cluster.name)
+    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
 async def test_what_a_dead_gateway_began_is_found_and_removed(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     await bench.runtime.close()

@@ -94,6 +94,7 @@ class Nursery:
             self._kill_late()
             status = self._reap()
             if status is not None:
+                self._kill_all()
                 return status
 
     def _fork(self, child: Child) -> bool:
@@ -185,6 +186,13 @@ class Nursery:
             del self.deadlines[pid]
             if pid in self.running:
                 os.kill(pid, signal.SIGKILL)
+
+    def _kill_all(self) -> None:
+        """Without a scheduler nobody has work or a use."""
+        for pid in self.running:
+            for kill in (os.killpg, os.kill):  # one that was just forked has no group of its own yet
+                with contextlib.suppress(ProcessLookupError):
+                    kill(pid, signal.SIGKILL)
 
     def _reap(self) -> int | None:
         """Note what has ended; our own exit status when it was the scheduler."""
