@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from aiohttp import web
+from dask_gateway_server.backends import db_base
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import DBBackendBase, JobStatus
 from dask_gateway_server.options import Options
@@ -22,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from launcher.dask import api, limits, messages
 from launcher.dask.authenticator import GatewayUser
 from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, SCHEDULER, ClusterOrder, ClusterRuntime, ProcessEnded
+from launcher.dask.certificates import new_keypair
 from launcher.dask.config import DaskSettings
 from launcher.dask.dashboards import Dashboard, dashboard_routes
 from launcher.dask.options import options_for
@@ -31,6 +33,8 @@ from launcher.errors import ClusterStartFailed, LauncherError
 
 _LOOK_SECONDS = 1.0
 _HOUR = 3600
+
+db_base.new_keypair = new_keypair  # where upstream's database looks for it when it makes the row of a cluster
 
 
 class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-server has no types
