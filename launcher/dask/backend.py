@@ -68,6 +68,9 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
     async def do_setup(self) -> None:
         """The runtime's start, and the loop that ends clusters with their sessions."""
         await self.runtime.setup(self._on_end)
+        for cluster in self.db.active_clusters():
+            if cluster.state.get("reason"):  # of an end that a crash kept from coming
+                self._remember(cluster, reason="")
         active = {cluster.name for cluster in self.db.active_clusters()}
         for name in await self.runtime.clusters() - active:
             await self.runtime.stop_cluster(name)
@@ -114,7 +117,7 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
             if known.status != JobStatus.RUNNING or not known.is_active():
                 raise PublicException("This cluster does not run.")
             before = messages.wishes_of(known)
-            wish = await self._wish(known, msg, before)
+            wish = await self.room.wished(known, msg)
             # What there was stays reserved until the scheduler knows that it is not wanted any more.
             more = replace(wish, reserved=max(wish.reserved, before.reserved))
             self._remember(known, **more.to_state())
@@ -124,26 +127,6 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
                 self._remember(known, **before.to_state())
                 raise
             self._remember(known, **wish.to_state())
-
-    async def _wish(self, cluster: Any, message: dict[str, Any], before: messages.Wish) -> messages.Wish:
-        """What somebody wants of a cluster. Raises PublicException when there is no room for it, or it is none."""
-        takes_the_rest = message.get("op") == "adapt" and message.get("maximum") is None
-        wish, wanted = self._read_wish(cluster, message, before)
-        if takes_the_rest or not self.room.has(wanted):
-            await self.room.let_others_end(wanted)
-            wish, wanted = self._read_wish(cluster, message, before)
-        self.room.require(wanted)
-        return wish
-
-    def _read_wish(
-        self, cluster: Any, message: dict[str, Any], before: messages.Wish
-    ) -> tuple[messages.Wish, limits.Reservation]:
-        held = self.room.held_by(cluster)
-        try:
-            wish = messages.read_wish(message, before=before, most=self.room.most_workers(held))
-        except ValueError as error:
-            raise PublicException(str(error)) from error
-        return wish, messages.sized(held, wish.reserved)
 
     async def _tell(self, cluster: Any, message: dict[str, Any]) -> None:
         try:
@@ -172,6 +155,12 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
         if cluster is not None and cluster.is_active():
             self._remember(cluster, reason=reason or api.reason_of_request(self.settings))
         await super().stop_cluster(cluster_name, failed=failed)
+
+    async def _cluster_to_closing(self, cluster: Any) -> None:
+        """Say why, where upstream gives up on a cluster without a word."""
+        if cluster.target == JobStatus.FAILED and not cluster.state.get("reason"):
+            self._remember(cluster, reason=messages.why_given_up(cluster, self.worker_start_failure_limit))
+        await super()._cluster_to_closing(cluster)
 
     async def _sessions_loop(self) -> None:
         while True:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dask_gateway_server.backends.db_base import JobStatus
+
 from launcher.dask.limits import Reservation
 
 _WORKER = re.compile(r"[0-9a-f]{32}")
@@ -66,6 +68,15 @@ def _count(what: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{what} must be a whole number of at least 0, not {str(value)[:40]!r}.")
     return value
+
+
+def why_given_up(cluster: Any, worker_start_failure_limit: int) -> str:
+    """A sentence for an end for which upstream has none."""
+    if cluster.worker_start_failure_count >= worker_start_failure_limit:
+        return "Its workers could not be started; their logs say why."
+    if cluster.status < JobStatus.RUNNING:
+        return "It did not start in time; the scheduler's log may say why."
+    return "Its scheduler was not heard of any more."
 
 
 def sized(reservation: Reservation, workers: int) -> Reservation:

@@ -50,9 +50,27 @@ class Room:
             return False
         return True
 
-    def most_workers(self, of: limits.Reservation) -> int | None:
-        """How many workers fit beside other clusters; None for any number."""
-        return limits.most_workers(of, self._others(of), self._settings)
+    async def wished(self, cluster: Any, message: dict[str, Any]) -> messages.Wish:
+        """What somebody wants of a cluster. Raises PublicException when there is no room for it, or it is none.
+
+        There is no await between the last look and the return: who remembers the wish at once has the room.
+        """
+        takes_the_rest = message.get("op") == "adapt" and message.get("maximum") is None
+        wish, wanted = self._read(cluster, message)
+        if takes_the_rest or not self.has(wanted):
+            await self.let_others_end(wanted)
+            wish, wanted = self._read(cluster, message)
+        self.require(wanted)
+        return wish
+
+    def _read(self, cluster: Any, message: dict[str, Any]) -> tuple[messages.Wish, limits.Reservation]:
+        held = self.held_by(cluster)
+        most = limits.most_workers(held, self._others(held), self._settings)
+        try:
+            wish = messages.read_wish(message, before=messages.wishes_of(cluster), most=most)
+        except ValueError as error:
+            raise PublicException(str(error)) from error
+        return wish, messages.sized(held, wish.reserved)
 
     async def let_others_end(self, wanted: limits.Reservation) -> None:
         """Wait a little for clusters that are being stopped and hold what this one may get."""

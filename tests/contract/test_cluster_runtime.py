@@ -455,6 +455,19 @@ async def test_clusters_that_do_not_answer_hold_up_no_gateway_and_can_be_stopped
     assert not any(bench.left(cluster.name) for cluster in silent)
 
 
+async def test_what_is_ordered_while_a_gateway_starts_waits_until_it_knows_what_runs(bench: Bench) -> None:
+    cluster = await bench.start(bench.session())
+    before = {process.pid for process in bench.processes(cluster.name)}
+    await bench.runtime.close()
+    bench.runtime = ProcessClusters(bench.state, bench.settings)
+    again = asyncio.create_task(bench.runtime.start_cluster(cluster.order))  # as the gateway's loops do
+    await bench.runtime.setup(bench.ended.put_nowait)
+    await again
+    assert await bench.runtime.running(cluster.name) == {SCHEDULER}
+    assert not before & {process.pid for process in bench.processes(cluster.name)}
+    assert bench.ended.empty(), "a cluster that is started anew has not failed"
+
+
 def nurseries_of(bench: Bench, cluster: str) -> list[psutil.Process]:
     family = [one for root in bench.processes(cluster) for one in root.children(recursive=True)]
     found = {one.pid: one for one in family if any("nursery.py" in word for word in one.cmdline())}

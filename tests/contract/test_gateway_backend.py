@@ -13,6 +13,7 @@ from aiohttp import web
 from dask_gateway_server.backends.base import PublicException
 
 from launcher.dask.description import describe
+from launcher.errors import ClusterStartFailed
 from tests.support.backend import RunningBackend, Scheduler, running_backend
 
 LIMITS = {"clusters": 3, "workers": 4}
@@ -179,3 +180,56 @@ async def test_a_group_shares_its_limit_whoever_of_it_asks(tmp_path: Path, sched
         with pytest.raises(PublicException, match="group course"):
             await gateway.scale(second, 2)
         await gateway.scale(second, 1)
+
+
+async def test_what_clusters_hold_is_known_after_a_restart(tmp_path: Path, scheduler: Scheduler) -> None:
+    async with running_backend(tmp_path, user_limits=LIMITS) as gateway:
+        row = await gateway.start(scheduler)
+        await gateway.scale(row, 3)
+    async with running_backend(tmp_path, user_limits=LIMITS) as gateway:
+        other = await gateway.start(scheduler)
+        with pytest.raises(PublicException, match="3 workers in your other clusters"):
+            await gateway.scale(other, 2)
+        await gateway.scale(other, 1)
+
+
+async def test_a_cluster_whose_session_went_while_the_gateway_was_down_ends(
+    tmp_path: Path, scheduler: Scheduler
+) -> None:
+    async with running_backend(tmp_path) as gateway:
+        row = await gateway.start(scheduler)
+        kept = await gateway.start(scheduler, keep_hours=1.0)
+    async with running_backend(tmp_path, "tom", session_grace_seconds=0) as gateway:
+        ended = gateway.backend.db.get_cluster(row.name)
+        async with asyncio.timeout(10):
+            await ended.shutdown
+        assert ended.state["reason"] == "Its session ended."
+        assert gateway.backend.db.get_cluster(kept.name).is_active()
+
+
+async def test_clusters_that_are_given_up_say_why(gateway: RunningBackend, scheduler: Scheduler) -> None:
+    async def fail(*_: object) -> None:
+        raise ClusterStartFailed("No.")
+
+    backend = gateway.backend
+    silent, helpless = await gateway.start(scheduler), await gateway.start(scheduler)
+    silent.last_heartbeat = 0
+    await backend._check_timeouts()  # upstream's, every few seconds
+    gateway.runtime.start_worker = fail
+    await gateway.scale(helpless, 1)
+    for _ in range(backend.worker_start_failure_limit + 1):
+        await gateway.heartbeat(helpless, scheduler, count=1)
+    for row in (silent, helpless):
+        async with asyncio.timeout(10):
+            await row.shutdown
+    assert silent.state["reason"] == "Its scheduler was not heard of any more."
+    assert helpless.state["reason"] == "Its workers could not be started; their logs say why."
+
+
+async def test_the_reason_of_an_end_that_did_not_come_is_forgotten(tmp_path: Path, scheduler: Scheduler) -> None:
+    async with running_backend(tmp_path) as gateway:
+        row = await gateway.start(scheduler)
+        gateway.backend._remember(row, reason="It was stopped.")  # killed before the next row was written
+    async with running_backend(tmp_path) as gateway:
+        found = await describe(gateway.backend.db.get_cluster(row.name), gateway.backend.session, "")
+        assert (found["status"], found["reason"]) == ("running", "")

@@ -36,7 +36,7 @@ class ProcessClusters:
     """
 
     def __init__(
-        self, state: Path, settings: Settings, *, gateway_patience_seconds: float = 120, adoption_seconds: float = 10
+        self, state: Path, settings: Settings, *, gateway_patience_seconds: float = 120, adoption_seconds: float = 3
     ) -> None:
         self._settings = settings
         self._records = SessionRecords(state)
@@ -47,6 +47,7 @@ class ProcessClusters:
         self._trimming: asyncio.Task[None] | None = None
         self._gateway_patience = gateway_patience_seconds
         self._adoption_seconds = adoption_seconds
+        self._adopted = asyncio.Event()  # nothing is started or stopped before it is known what runs
 
     def sessions(self, user: str) -> list[LiveSession]:
         """The person's live sessions, those without Dask too; the youngest first."""
@@ -62,6 +63,7 @@ class ProcessClusters:
         await asyncio.to_thread(self._places.sweep)
         found = await asyncio.to_thread(self._processes)
         await asyncio.gather(*(self._adopt(cluster, pid) for cluster, pid in found.items()))
+        self._adopted.set()
         self._trimming = asyncio.create_task(self._trim_logs(), name="logs of clusters")
 
     async def close(self) -> None:
@@ -75,6 +77,7 @@ class ProcessClusters:
 
     async def start_cluster(self, order: ClusterOrder) -> None:
         """Start the scheduler; returns when it runs. Raises ClusterStartFailed."""
+        await self._adopted.wait()
         async with self._turn(order.name):
             place = self._places.cluster(order.name)
             if order.name in self._nurseries or await asyncio.to_thread(place.directory.exists):
@@ -124,6 +127,7 @@ class ProcessClusters:
 
     async def start_worker(self, cluster: str, worker: str, arguments: tuple[str, ...], memory_bytes: int) -> None:
         """Start a worker. Raises ClusterStartFailed when the cluster does not run."""
+        await self._adopted.wait()
         nursery = self._nurseries.get(cluster)
         log = self._places.open_log(cluster, worker)
         try:
@@ -137,6 +141,7 @@ class ProcessClusters:
 
     async def stop_worker(self, cluster: str, worker: str) -> None:
         """End a worker."""
+        await self._adopted.wait()
         nursery = self._nurseries.get(cluster)
         if nursery is not None:
             with suppress(OSError):  # the cluster has ended, and its workers with it
@@ -144,6 +149,7 @@ class ProcessClusters:
 
     async def stop_cluster(self, cluster: str) -> None:
         """End everything of a cluster and remove it, but for its logs."""
+        await self._adopted.wait()
         async with self._turn(cluster):
             await self._remove(cluster)
 
