@@ -250,8 +250,9 @@ async def _end_clusters(facts: dict[str, object]) -> None:
     """End what outlives a gateway on purpose: its clusters belong to sessions, and those have ended."""
     settings = read_settings(Config({"Launcher": facts["launcher"]}))
     clusters = make_clusters(settings)
-    for name in await clusters.clusters():
-        await clusters.stop_cluster(name)
+    await clusters.setup(lambda _: None)
+    await asyncio.gather(*(clusters.stop_cluster(name) for name in await clusters.clusters()))
+    await clusters.close()
     stop_proxy(settings.state / "dask")
 
 
