@@ -149,6 +149,16 @@ def test_a_cluster_ends_with_its_session(launch, up, clusters):
     assert ended["reason"] == "Its session ended."
 
 
+def test_ctrl_c_ends_clusters_too(start, tmp_path):
+    with start(tmp_path / "state") as up:
+        regular_session(up)
+        clusters = Clusters(up.url, up.token)
+        name = clusters.start()
+        clusters.scale(name, 1)
+        eventually(lambda: clusters.one(name)["workers"] == 1, what="a worker")
+    assert not list((tmp_path / "state" / "dask" / "clusters").iterdir())  # `start` has seen that no process is left
+
+
 def test_off_means_no_trace(start, tmp_path):
     with start(tmp_path / "state", "--no-dask") as without:
         assert "dask-gateway" not in without.api("GET", "/services").json()
