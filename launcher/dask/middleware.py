@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from launcher.errors import BadRequest, LauncherError
+from launcher.errors import BadRequest, LauncherError, LoginRequired
 from launcher.store.problems import translated
 
 log = structlog.get_logger(__name__)
@@ -32,10 +32,10 @@ async def speak_in_sentences(request: web.Request, handler: Any) -> web.StreamRe
 
 
 async def _check(request: web.Request) -> None:
-    """Raises BadRequest."""
+    """Raises BadRequest, LoginRequired."""
     authorization = request.headers.get("Authorization")
     if authorization is not None and " " not in authorization.strip():
-        raise BadRequest("The header Authorization must be a word and a token.")
+        raise LoginRequired("The header Authorization must be a word and a token of the hub.")
     if not request.can_read_body:
         return
     try:
@@ -47,4 +47,6 @@ async def _check(request: web.Request) -> None:
 
 
 def _answer(error: LauncherError, status: int) -> web.Response:
-    return web.json_response({"error": f"{error.message} {error.hint}".strip()}, status=status)
+    # clients show their token to an answer that asks for it in this way
+    headers = {"WWW-Authenticate": "jupyterhub"} if status == web.HTTPUnauthorized.status_code else {}
+    return web.json_response({"error": f"{error.message} {error.hint}".strip()}, status=status, headers=headers)

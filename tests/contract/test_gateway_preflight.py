@@ -150,4 +150,4 @@ async def test_a_request_that_is_none_is_answered_with_a_sentence(body: str) -> 
             {"error": "The body of this request must be a JSON object."},
         )
         answer = await client.post("/", headers={"Authorization": "word"})
-        assert answer.status == 400
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "jupyterhub")
