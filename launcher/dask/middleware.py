@@ -24,6 +24,8 @@ async def speak_in_sentences(request: web.Request, handler: Any) -> web.StreamRe
             response: web.StreamResponse = await handler(request)
     except json.JSONDecodeError:
         return _answer(BadRequest(_NO_OBJECT), 422)
+    except LoginRequired as error:
+        return _answer(error, web.HTTPUnauthorized.status_code)
     except LauncherError as error:
         if error.http_status >= web.HTTPInternalServerError.status_code:
             log.exception("dask_gateway.request_failed", code=error.code)
