@@ -25,7 +25,7 @@ import launcher
 from launcher.builders.base import Builder
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.config import SETTINGS_VARIABLE, Settings
-from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, StateUnusable, TicketInvalid
+from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, TicketInvalid
 from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
 from launcher.models import LaunchPlan
@@ -151,24 +151,12 @@ def _clusters(settings: Settings, address: ServiceAddress, parts: LaunchParts) -
     return GatewayClusters(gateway, parts.dask_policy)
 
 
-async def _take_over(lock: StateLock) -> None:
-    """Wait for the service before us, which may still drain after a restart of the Hub. Raises StateUnusable."""
-    deadline = asyncio.get_running_loop().time() + _TAKE_OVER_SECONDS
-    while True:
-        try:
-            return lock.acquire()
-        except StateUnusable:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(0.2)
-
-
 @asynccontextmanager
 async def running_service(settings: Settings, address: ServiceAddress) -> AsyncIterator[HTTPServer]:
     """The whole service, listening, until the block ends; then it drains: builds stop and stay in the queue."""
     async with AsyncExitStack() as stack:
-        lock = StateLock(settings.state)
-        await _take_over(lock)
+        lock = StateLock(settings.state, patience_seconds=_TAKE_OVER_SECONDS)
+        await asyncio.to_thread(lock.acquire)
         stack.callback(lock.release)
         store = Store.open(settings.store_url)
         stack.callback(store.close)

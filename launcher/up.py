@@ -195,15 +195,11 @@ def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _hub_url(facts: dict[str, object]) -> str:
-    """Where the hub is once its configuration was read, with a slash at the end."""
+def _addresses(facts: dict[str, object]) -> tuple[str, str]:
+    """Where hub and service are once the configuration was read, with a slash at the end. OSError before that."""
     where = json.loads((Path(str(facts["state"])) / ADDRESS).read_bytes())
-    return f"{facts['public_url']}{where['base_url'].rstrip('/')}/"
-
-
-def _service_url(facts: dict[str, object]) -> str:
-    where = json.loads((Path(str(facts["state"])) / ADDRESS).read_bytes())
-    return f"{_hub_url(facts)}services/{where['service_name']}/"
+    hub = f"{facts['public_url']}{where['base_url'].rstrip('/')}/"
+    return hub, f"{hub}services/{where['service_name']}/"
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], facts: dict[str, object]) -> bool:
@@ -211,7 +207,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], facts: dict[str, object]
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{_service_url(facts)}health", timeout=5) as answer:  # noqa: S310 - loopback
+            _, service = _addresses(facts)
+            with urllib.request.urlopen(f"{service}health", timeout=5) as answer:  # noqa: S310 - loopback
                 if answer.status == 200:  # noqa: PLR2004
                     return True
         except (OSError, ValueError):  # nobody answers yet, or the hub has not said where it will
@@ -233,7 +230,8 @@ def _reason(log: Path) -> OperatorError:
 
 def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
     """Tell people, or scripts, how to come in."""
-    url, user = _hub_url(facts).rstrip("/"), facts["user"]
+    hub, service = _addresses(facts)
+    url, user = hub.rstrip("/"), facts["user"]
     if options.json:
         _say(json.dumps({"url": url, "user": user, "token": facts["api_token"]}), sys.stdout)
     login = f"{url}/hub/{LOGIN_PATH}?key={facts['login_key']}&next={quote(urlsplit(url).path + '/hub/home', safe='')}"
@@ -242,7 +240,7 @@ def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
     directories = launcher["local_directories"] if isinstance(launcher, dict) else []
     for directory in directories:
         spec = f"local/{quote(str(directory), safe='')}/worktree"
-        _say(f"  Launch {Path(directory).name}: {_service_url(facts)}v2/{spec}")
+        _say(f"  Launch {Path(directory).name}: {service}v2/{spec}")
     _say(f"\nThe hub's log is {log}. Ctrl-C stops everything; files and environments stay.")
 
 

@@ -78,11 +78,16 @@ class LaunchSpawnerMixin(HasTraits):
     def dask_variables(self) -> dict[str, str]:
         """What the session needs to find Dask-Gateway; nothing when Dask is off. Without the right it is told why."""
         dask = self.launch_settings.dask
-        return session_variables(dask, str(self.hub.base_url).removesuffix("hub/")) if dask is not None else {}
+        return session_variables(dask, self._base_url) if dask is not None else {}
+
+    @property
+    def _base_url(self) -> str:
+        """The whole hub's path, such as ``/``."""
+        return str(self.hub.base_url).removesuffix("hub/")
 
     def _service_path(self) -> str:
         """The launcher's pages as a path on the hub."""
-        return f"{str(self.hub.base_url).removesuffix('hub/')}services/{self.launch_settings.service_name}/"
+        return f"{self._base_url}services/{self.launch_settings.service_name}/"
 
     def _service_url(self) -> str:
         return f"http://127.0.0.1:{self.launch_settings.port}{self._service_path()}"

@@ -17,7 +17,7 @@ _NAME = "service.lock"
 class StateLock:
     """Holds a state directory for this process from `acquire` to `release`, as a context manager or by hand.
 
-    ``patience_seconds``: how long ``with`` waits for whoever holds it.
+    ``patience_seconds``: how long to wait for whoever holds it; after a restart of the Hub an earlier one may drain.
     The lock is on an open file description: a ``kill -9`` releases it, programs started by us do not inherit it.
     A leftover file means nothing.
     """
@@ -28,12 +28,21 @@ class StateLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock or say who has it.
+        """Take the lock, waiting with patience, or say who has it.
 
         Raises StateUnusable when another service holds it or the directory cannot be written.
         """
-        if self._descriptor is not None:
-            return
+        deadline = time.monotonic() + self._patience
+        while self._descriptor is None:
+            try:
+                self._descriptor = self._locked()
+            except StateUnusable:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _locked(self) -> int:
+        """A descriptor with the lock on it. Raises StateUnusable."""
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,7 +53,7 @@ class StateLock:
         except BaseException:
             os.close(descriptor)
             raise
-        self._descriptor = descriptor
+        return descriptor
 
     def release(self) -> None:
         """Give the lock back. Nothing held is fine."""
@@ -53,16 +62,8 @@ class StateLock:
             self._descriptor = None
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                self.acquire()
-            except StateUnusable:  # whoever had it before may still drain
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                return self
+        self.acquire()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.release()

@@ -14,14 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 from tornado import httpserver, netutil, web
 from traitlets.config import Config
 
@@ -29,6 +24,7 @@ from launcher.builders.process.sandbox import Sandbox
 from launcher.builders.process.store import EnvironmentMeta
 from launcher.config import Settings, read_settings
 from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, ClusterOrder, LiveSession
+from launcher.dask.certificates import new_keypair
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords, is_held
 from tests.support.running import ROOT
 
@@ -129,30 +125,6 @@ def fake_session(
         session.end()
 
 
-def certificate(name: str) -> tuple[bytes, bytes]:
-    """A self-signed certificate and its key, as the gateway makes them for each cluster."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dask-gateway")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(f"daskgateway-{name}"), x509.DNSName("dask-gateway")]), False
-        )
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    return made.public_bytes(serialization.Encoding.PEM), private
-
-
 @dataclass
 class GatewayListener:
     """Where schedulers send their heartbeats."""
@@ -219,7 +191,7 @@ def gateway_listener() -> GatewayListener:
 def order(session: FakeSession, gateway_url: str, *, name: str | None = None, **more: Any) -> ClusterOrder:
     """What the gateway orders, as upstream's backend puts it together."""
     name = name or secrets.token_hex(16)
-    cert, key = certificate(name)
+    cert, key = new_keypair(name)
     record = session.record
     variables = {
         "DASK_GATEWAY_API_URL": gateway_url,

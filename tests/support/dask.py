@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import requests
 
-from tests.support.fixtures import require
-from tests.support.hub import RunningHub, free_port
-from tests.support.people import World
-from tests.support.running import PYTHONS, SERVER_ENVIRONMENTS, Session, eventually
+from tests.support.people import people_hub
+from tests.support.running import Session, eventually
 
 DASK = "dask\n"
 """A requirements.txt that asks for Dask and says nothing about clusters."""
@@ -89,31 +85,16 @@ def log_of(clusters: Clusters, name: str) -> str:
 @pytest.fixture(scope="session")
 def dask_world(git_server, index, tmp_path_factory):
     """A hub below /campus/ where ana and bob have Dask, carol has none, and root is an admin."""
-    require("hub6")
-    directory = tmp_path_factory.mktemp("dask")
-    port = free_port()
-    settings = {
-        "state_directory": str(directory / "state"),
-        "server_environment": str(SERVER_ENVIRONMENTS["hub6"]),
-        "homes_directory": str(directory / "homes"),
-        "index_url": index.url,
-        "allow_hosts": [git_server.host, index.host],
-        "trusted_repositories": ["git/*dask-*"],
-        "dask": True,
-    }
     limits = {"clusters": 3, "workers": 4, "cores": 4, "memory": "4 G"}
-    lines = [
-        "c.JupyterHub.spawner_class = 'simple'",
+    lines = (
         "c.Authenticator.admin_users = {'root'}",
         "c.JupyterHub.load_groups = {'scientists': {'users': ['ana', 'bob', 'root']}}",
-        "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 60}",
-        f"c.JupyterHub.public_url = 'http://127.0.0.1:{port}/campus/'",
         "c.LauncherDask.groups = ['scientists']",
         f"c.LauncherDask.user_limits = {limits!r}",
         "c.LauncherDask.session_grace_seconds = 1",
         "c.LauncherDask.worker_memory = '1 G'",
-        "import launcher",
-        f"launcher.enable(c, **{json.loads(json.dumps(settings))!r})".replace("true", "True"),
-    ]
-    with RunningHub("\n".join(lines) + "\n", port=port, base_url="/campus/", python=str(PYTHONS["hub6"])) as hub:
-        yield World(hub, git_server, directory)
+    )
+    settings = {"trusted_repositories": ["git/*dask-*"], "dask": True}
+    directory = tmp_path_factory.mktemp("dask")
+    with people_hub(directory, git_server, index, *lines, base_url="/campus/", **settings) as world:
+        yield world

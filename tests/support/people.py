@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -86,10 +87,10 @@ class World:
             return database.execute("select count(*) from builds").fetchone()[0]
 
 
-@pytest.fixture(scope="session")
-def world(git_server, index, tmp_path_factory):
+@contextlib.contextmanager
+def people_hub(directory, git_server, index, *lines, base_url="/", **settings):
+    """A hub with the launcher on and homes of its own; ``lines`` of configuration and ``settings`` of the launcher."""
     require("hub6")
-    directory = tmp_path_factory.mktemp("security")
     port = free_port()
     settings = {
         "state_directory": str(directory / "state"),
@@ -97,21 +98,29 @@ def world(git_server, index, tmp_path_factory):
         "homes_directory": str(directory / "homes"),
         "index_url": index.url,
         "allow_hosts": [git_server.host, index.host],
-        "ticket_secret": TICKET_SECRET,
+        **settings,
     }
-    lines = [
+    configuration = [
         "c.JupyterHub.spawner_class = 'simple'",
         # On a busy machine: a start that fails after the Hub said "pending" loses its words.
         "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 60}",
-        f"c.JupyterHub.public_url = 'http://127.0.0.1:{port}/'",
+        f"c.JupyterHub.public_url = 'http://127.0.0.1:{port}{base_url}'",
+        *lines,
         "import launcher",
         f"launcher.enable(c, **{settings!r})",
     ]
+    text = "\n".join(configuration) + "\n"
+    with RunningHub(text, port=port, base_url=base_url, python=str(PYTHONS["hub6"])) as hub:
+        yield World(hub, git_server, directory)
+
+
+@pytest.fixture(scope="session")
+def world(git_server, index, tmp_path_factory):
     before = {name: os.environ.get(name) for name in OPERATOR}
     os.environ.update(OPERATOR)
     try:
-        with RunningHub("\n".join(lines) + "\n", port=port, python=str(PYTHONS["hub6"])) as hub:
-            yield World(hub, git_server, directory)
+        with people_hub(tmp_path_factory.mktemp("security"), git_server, index, ticket_secret=TICKET_SECRET) as world:
+            yield world
     finally:
         for name, value in before.items():
             if value is None:

@@ -8,10 +8,8 @@ import pytest
 import requests
 
 from launcher.sessions.launch import STARTED_WITHOUT_DASK
-from tests.support.fixtures import require
-from tests.support.hub import RunningHub, free_port
-from tests.support.people import World
-from tests.support.running import PYTHONS, SERVER_ENVIRONMENTS, Session
+from tests.support.people import World, people_hub
+from tests.support.running import Session
 
 SCOPE = "access:services!service=dask-gateway"
 NO_GROUP = "Your groups on this hub have no Dask."
@@ -30,29 +28,10 @@ HAS_DASK = "import importlib.util; print(importlib.util.find_spec('dask_gateway'
 @pytest.fixture(scope="module")
 def course(git_server, index, tmp_path_factory):
     """A hub on which Dask is for the members of ``course``: alice is one, bob is not."""
-    require("hub6")
-    directory = tmp_path_factory.mktemp("course")
-    port = free_port()
-    settings = {
-        "state_directory": str(directory / "state"),
-        "server_environment": str(SERVER_ENVIRONMENTS["hub6"]),
-        "homes_directory": str(directory / "homes"),
-        "index_url": index.url,
-        "allow_hosts": [git_server.host, index.host],
-        "trusted_repositories": ["git/*/trusted-*"],
-        "dask": True,
-    }
-    lines = [
-        "c.JupyterHub.spawner_class = 'simple'",
-        "c.JupyterHub.tornado_settings = {'slow_spawn_timeout': 60}",
-        f"c.JupyterHub.public_url = 'http://127.0.0.1:{port}/'",
-        "c.JupyterHub.load_groups = {'course': {'users': ['alice']}}",
-        "c.LauncherDask.groups = ['course']",
-        "import launcher",
-        f"launcher.enable(c, **{settings!r})",
-    ]
-    with RunningHub("\n".join(lines) + "\n", port=port, python=str(PYTHONS["hub6"])) as hub:
-        yield World(hub, git_server, directory)
+    lines = ("c.JupyterHub.load_groups = {'course': {'users': ['alice']}}", "c.LauncherDask.groups = ['course']")
+    settings = {"trusted_repositories": ["git/*/trusted-*"], "dask": True}
+    with people_hub(tmp_path_factory.mktemp("course"), git_server, index, *lines, **settings) as world:
+        yield world
 
 
 def told(events: list[dict]) -> list[str]:
