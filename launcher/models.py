@@ -205,6 +205,22 @@ class BuiltEnvironment:
 
 
 @dataclass(frozen=True)
+class EnvironmentSize:
+    """What one environment takes on disk. own_bytes: free when it is removed. shared_bytes: others have them, too."""
+
+    own_bytes: int
+    shared_bytes: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What environments take on disk: each by its reference, and all together with everything counted once."""
+
+    environments: Mapping[str, EnvironmentSize]
+    total_bytes: int
+
+
+@dataclass(frozen=True)
 class BuildRequest:
     """All a builder may know of one build."""
 

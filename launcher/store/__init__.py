@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from launcher.store.history import BuildFilter
 from launcher.store.lock import StateLock
-from launcher.store.rows import BuildRow, EnvironmentRow, SessionRow, TrustRow
+from launcher.store.rows import ArtefactUse, BuildRow, EnvironmentRow, ListedEnvironment, SessionRow, TrustRow
 from launcher.store.store import Store
 
-__all__ = ["BuildRow", "EnvironmentRow", "SessionRow", "StateLock", "Store", "TrustRow"]
+__all__ = [
+    "ArtefactUse",
+    "BuildFilter",
+    "BuildRow",
+    "EnvironmentRow",
+    "ListedEnvironment",
+    "SessionRow",
+    "StateLock",
+    "Store",
+    "TrustRow",
+]

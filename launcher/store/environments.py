@@ -24,15 +24,13 @@ class EnvironmentCalls(Calls):
             row = connection.execute(sa.select(environments).where(environments.c.key == key)).mappings().first()
         return EnvironmentRow(**row) if row is not None else None
 
-    def touch_environment(self, key: EnvironmentKey, now: datetime | None = None) -> None:
-        """Remember that the environment was used just now; never goes back in time. No such environment is fine."""
+    def touch_environment(self, key: EnvironmentKey, now: datetime | None = None) -> bool:
+        """Remember that the environment was used just now, never back in time; False when there is none any more."""
         now = now or self._clock()
+        later = sa.case((environments.c.last_used < now, now), else_=environments.c.last_used)
         with self._database.write() as connection:
-            connection.execute(
-                sa.update(environments)
-                .where(environments.c.key == key, environments.c.last_used < now)
-                .values(last_used=now)
-            )
+            touched = sa.update(environments).where(environments.c.key == key).values(last_used=later)
+            return connection.execute(touched).rowcount > 0
 
     def save_environment_ready(
         self, key: EnvironmentKey, built: BuiltEnvironment, *, kind: str, summary: str, fingerprint: str

@@ -30,6 +30,8 @@ class EnvironmentRow:
     kind, summary: the recipe, for people. fingerprint: the builder's, when it was made.
     lock, reference, mode, python: as in `BuiltEnvironment`; set when ``status`` is READY (and kept from the last good
     build otherwise). error_code, error_message: of the last build, when ``status`` is FAILED.
+    pinned: never removed by age or for want of room. removal_asked: when somebody wanted it gone, until it is.
+    own_bytes, shared_bytes: as in `EnvironmentSize`, when they were measured last; None before the first time.
     """
 
     key: EnvironmentKey
@@ -46,6 +48,32 @@ class EnvironmentRow:
     last_used: datetime
     error_code: str | None
     error_message: str | None
+    pinned: bool = False
+    removal_asked: datetime | None = None
+    own_bytes: int | None = None
+    shared_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class ListedEnvironment:
+    """An environment in a list for people. spec: of its newest build; building: whether a build of it is open."""
+
+    row: EnvironmentRow
+    spec: str | None
+    building: bool
+
+
+@dataclass(frozen=True)
+class ArtefactUse:
+    """What all rows of one artefact say together.
+
+    last_used: the latest. pinned: one of them is. building: a build of one of them is open.
+    """
+
+    reference: str
+    last_used: datetime
+    pinned: bool
+    building: bool
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ environments = sa.Table(
     sa.Column("last_used", UTCDateTime, nullable=False),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", PlainText),
+    sa.Column("pinned", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("removal_asked", UTCDateTime),
+    sa.Column("own_bytes", sa.BigInteger),
+    sa.Column("shared_bytes", sa.BigInteger),
+    sa.Index("environments_by_use", "last_used", "key"),
 )
 
 builds = sa.Table(

@@ -9,7 +9,9 @@ from typing import Self
 from launcher.store.builds import BuildCalls
 from launcher.store.database import Database, parse_url
 from launcher.store.environments import EnvironmentCalls
+from launcher.store.history import HistoryCalls
 from launcher.store.migrate import migrate
+from launcher.store.retention import RetentionCalls
 from launcher.store.sessions import SessionCalls
 from launcher.store.tickets import TicketCalls
 
@@ -19,7 +21,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Store(EnvironmentCalls, BuildCalls, SessionCalls, TicketCalls):
+class Store(EnvironmentCalls, BuildCalls, RetentionCalls, HistoryCalls, SessionCalls, TicketCalls):
     """All that survives a restart.
 
     Calls are short synchronous transactions: made from the event loop, never held across an ``await``; other threads

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import BuildCancelled, BuildFailed, QueueFull, StateUnusable, TicketInvalid
-from launcher.models import BuildId, BuildStatus, EnvironmentStatus, HomeKind, RepositoryId, ServerName, Username
+from launcher.models import (
+    BuildId,
+    BuildStatus,
+    EnvironmentSize,
+    EnvironmentStatus,
+    HomeKind,
+    RepositoryId,
+    ServerName,
+    Username,
+)
 from launcher.store import BuildRow, Store
 from tests.support import examples
 from tests.support.postgresql import PostgreSQL, running_postgresql
@@ -426,3 +436,121 @@ def _step(store: Store, step: int, number: int, count: int) -> None:
             store.requeue_interrupted_builds()
         case _:
             store.forget_environment(examples.key(number))
+
+
+def ready(store: Store, number: int, reference: str, build_id: str = "", *, by: Username = ANA) -> None:
+    """An environment that was built just now."""
+    row, _ = ask(store, build_id or f"ready-{number}", number, by=by)
+    store.set_build_running(row.id)
+    store.set_build_finished(row.id, examples.built(reference))
+
+
+def test_environments_come_in_pages_the_last_used_first(store, clock) -> None:
+    for number in range(5):
+        clock.forward(minutes=number > 2)  # the first three at the same moment
+        ready(store, number, f"env-{number}")
+    seen, after = [], None
+    while page := store.environments_page(after=after, limit=2):
+        seen += [one.row.key for one in page]
+        after = (page[-1].row.last_used, page[-1].row.key)
+    assert seen == [examples.key(number) for number in (4, 3, 2, 1, 0)]
+    assert store.count_environments() == 5
+
+
+def test_environments_are_found_by_what_people_know_of_them(store) -> None:
+    ready(store, 1, "env-1")
+    ask(store, "b2", 2)
+    (only,) = store.environments_page(search=examples.key(2)[:64])
+    assert (only.row.key, only.building, only.spec) == (examples.key(2), True, "gh/org/repo/main")
+    assert len(store.environments_page(search="ORG/repo")) == 2
+    assert len(store.environments_page(search="requirements")) == store.count_environments(search="requirements") == 2
+    for nothing in ("nowhere", "%", "_x_", "' OR 1=1 --"):
+        assert store.environments_page(search=nothing) == []
+
+
+def test_an_artefact_goes_with_all_its_rows_or_with_none(store, clock) -> None:
+    ready(store, 1, "shared")
+    clock.forward(hours=1)
+    ready(store, 2, "shared")
+    assert [use.last_used for use in store.artefacts()] == [clock.now]
+    assert not store.forget_artefact("shared", clock.now - timedelta(minutes=1))
+    assert store.pin_environment(examples.key(1), pinned=True)
+    assert [use.pinned for use in store.artefacts()] == [True]
+    assert not store.forget_artefact("shared", clock.now)
+    store.pin_environment(examples.key(1), pinned=False)
+    ask(store, "again", 1)
+    assert [use.building for use in store.artefacts()] == [True]
+    assert not store.forget_artefact("shared", clock.now)
+    store.set_build_finished(BuildId("again"), examples.built("shared"))
+    assert store.forget_artefact("shared", clock.now)
+    assert store.artefacts() == []
+    assert store.builds_of(None) == []
+
+
+def test_artefacts_are_listed_oldest_use_first_and_use_makes_them_young(store, clock) -> None:
+    for number in (1, 2):
+        ready(store, number, f"env-{number}")
+        clock.forward(hours=1)
+    assert [use.reference for use in store.artefacts()] == ["env-1", "env-2"]
+    store.touch_artefacts({"env-1", "unknown"})
+    assert [use.reference for use in store.artefacts()] == ["env-2", "env-1"]
+
+
+def test_a_wish_to_remove_is_kept_until_it_is_done_or_over(store, clock) -> None:
+    ready(store, 1, "env-1")
+    assert store.ask_removal(examples.key(1))
+    assert [row.key for row in store.removals_asked()] == [examples.key(1)]
+    clock.forward(minutes=1)
+    assert store.touch_environment(examples.key(1))
+    assert not store.forget_asked(examples.key(1))  # somebody used it since
+    assert store.removals_asked() == []
+    assert store.ask_removal(examples.key(1))
+    assert store.forget_asked(examples.key(1))
+    assert store.environment(examples.key(1)) is None
+    assert not store.touch_environment(examples.key(1))
+
+
+def test_what_is_pinned_or_being_built_cannot_be_asked_to_go(store) -> None:
+    ready(store, 1, "env-1")
+    store.pin_environment(examples.key(1), pinned=True)
+    ask(store, "b2", 2)
+    for number in (1, 2, 3):
+        assert not store.ask_removal(examples.key(number))
+    assert not store.pin_environment(examples.key(3), pinned=True)
+
+
+def test_sizes_are_kept_for_every_row_of_an_artefact(store) -> None:
+    ready(store, 1, "shared")
+    ready(store, 2, "shared")
+    assert store.unmeasured_artefacts() == {"shared"}
+    store.save_sizes({"shared": EnvironmentSize(10, 20), "unknown": EnvironmentSize(1, 1)})
+    assert store.unmeasured_artefacts() == frozenset()
+    assert {(one.row.own_bytes, one.row.shared_bytes) for one in store.environments_page()} == {(10, 20)}
+
+
+def test_old_builds_are_forgotten_but_for_the_last_of_an_environment_that_is_there(store, clock) -> None:
+    ready(store, 1, "env-1", "first")
+    ready(store, 1, "env-1", "second")
+    ask(store, "failed", 2)
+    store.set_build_finished(BuildId("failed"), BuildFailed("No."))
+    clock.forward(days=31)
+    ask(store, "open", 3)
+    assert store.expired_builds(clock.now - timedelta(days=31, seconds=1)) == []
+    expired = store.expired_builds(clock.now - timedelta(days=30))
+    assert expired == ["first", "failed"]
+    assert store.forget_failed_environments(clock.now) == 0  # its build is in the history
+    store.forget_builds([*expired, BuildId("open")])
+    assert store.known_builds(["first", "second", "failed", "open"]) == {"second", "open"}
+    assert store.forget_failed_environments(clock.now) == 1
+    assert store.environment(examples.key(2)) is None
+
+
+def test_environments_of_tickets_that_may_still_start_something_are_in_use(store, clock) -> None:
+    for name, minutes in (("good", 5), ("over", 0), ("redeemed", 5)):
+        plan = replace(examples.plan(), environment=name)
+        store.issue_ticket(name, plan, clock.now + timedelta(minutes=minutes))
+    store.redeem_ticket("redeemed")
+    fresh = clock.now - timedelta(seconds=30)
+    assert store.artefacts_of_tickets(redeemed_after=fresh) == {"good", "redeemed"}
+    clock.forward(minutes=1)
+    assert store.artefacts_of_tickets(redeemed_after=clock.now - timedelta(seconds=30)) == {"good"}
