@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launcher.builders.process.egress import EgressMode
-from launcher.builders.process.limits import MIB, BuildLimits
+from launcher.builders.uv.egress import EgressMode
+from launcher.builders.uv.limits import MIB, BuildLimits
 from launcher.errors import BuildFailed, BuildLimitExceeded
 from launcher.models import RecipeKind
 from tests.support.builds import Bench, MemoryLog, building, git, request

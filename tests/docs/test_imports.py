@@ -34,8 +34,13 @@ DASK_MAY_IMPORT = {
     "launcher.dask.middleware": {"launcher.store.problems"},  # a database's complaints in words
     "launcher.dask.preflight": {"launcher.store.problems"},
     "launcher.dask.dashboard": {"launcher.web.base", "launcher.web.headers"},  # answers as the launcher's pages do
-    "launcher.dask.process.": {  # clusters live beside sessions and are isolated as they are
-        "launcher.builders.process.removal",
+    "launcher.dask.nurseries.": {  # clusters live beside sessions
+        "launcher.builders.process.sandbox",
+        "launcher.builders.removal",
+        "launcher.hub.records",
+        "launcher.hub.session",
+    },
+    "launcher.dask.process.": {  # and are isolated as they are
         "launcher.builders.process.runner",
         "launcher.builders.process.sandbox",
         "launcher.builders.process.store",
@@ -123,6 +128,15 @@ def test_a_part_imports_only_the_parts_below_it(name):
     assert {module for module in OURS[name] if part(module) not in allowed} == set()
 
 
+RUNTIMES = ("launcher.builders.process", "launcher.builders.container")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("launcher.builders.")])
+def test_a_builder_knows_no_runtime_but_its_own(name):
+    own = tuple(runtime for runtime in RUNTIMES if name.startswith(runtime))
+    assert {module for module in OURS[name] if module.startswith(RUNTIMES) and not module.startswith(own)} == set()
+
+
 @pytest.mark.parametrize("name", [name for name in MODULES if part(name) == "dask" and name not in SERVICES])
 def test_a_module_of_dask_takes_from_other_parts_only_what_it_must(name):
     allowed = {module for start, found in DASK_MAY_IMPORT.items() if name.startswith(start) for module in found}
@@ -135,8 +149,9 @@ def test_the_table_of_dask_names_no_module_that_nobody_takes():
 
 
 def test_dask_decides_without_knowing_how_clusters_run():
-    knows = {name for name, found in OURS.items() if any(one.startswith("launcher.dask.process") for one in found)}
-    assert {name for name in knows if not name.startswith("launcher.dask.process")} == {"launcher.runtimes"}
+    runs = ("launcher.dask.nurseries", "launcher.dask.process", "launcher.dask.container")
+    knows = {name for name, found in OURS.items() if any(one.startswith(runs) for one in found)}
+    assert {name for name in knows if not name.startswith(runs)} == {"launcher.runtimes"}
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if part(name) == "hub" and ".inside" not in name])

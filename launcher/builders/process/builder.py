@@ -10,14 +10,16 @@ from contextlib import suppress
 
 from launcher.builders.base import BuildLog
 from launcher.builders.process import interpreters
-from launcher.builders.process.build import Build
 from launcher.builders.process.bytecode import compile_bytecode
 from launcher.builders.process.config import ProcessBuilderConfig
-from launcher.builders.process.dask import DaskPackages
-from launcher.builders.process.interpreters import Interpreter
+from launcher.builders.process.publisher import StorePublisher
 from launcher.builders.process.runner import kill_build
+from launcher.builders.process.steps import SandboxRunner
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
-from launcher.builders.process.workspace import Workspace, remove_build
+from launcher.builders.uv.dask import DaskPackages
+from launcher.builders.uv.pipeline import Build
+from launcher.builders.uv.pythons import Interpreter, choose
+from launcher.builders.uv.workspace import Workspace, remove_build
 from launcher.errors import BuildLimitExceeded, PythonUnavailable, RecipeUnsupported
 from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, RecipeKind
 
@@ -73,7 +75,8 @@ class ProcessBuilder:
             log=log,
             config=self._config,
             workspace=workspace,
-            store=self._store,
+            runner=SandboxRunner(workspace),
+            publisher=StorePublisher(self._store, workspace),
             publishing=self._publishing,
             fingerprint=self.fingerprint,
         )
@@ -143,10 +146,10 @@ class ProcessBuilder:
             own = interpreters.own()
             self._interpreters = [own] if own else self._installed()
         try:
-            return interpreters.choose(recipe.python, self._interpreters)
+            return choose(recipe.python, self._interpreters)
         except PythonUnavailable:
             self._interpreters = self._installed()
-            return interpreters.choose(recipe.python, self._interpreters)
+            return choose(recipe.python, self._interpreters)
 
     def _installed(self) -> list[Interpreter]:
         fetched = sorted((self._config.cache / "pythons").glob("cpython-*/bin/python3"))

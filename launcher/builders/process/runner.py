@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from launcher.builders.process.cgroup import confine, release
-from launcher.builders.process.limits import BuildLimits, Watcher
-from launcher.errors import BuildLimitExceeded
+from launcher.builders.uv.limits import BuildLimits, Watcher
+from launcher.builders.uv.output import Tail, follow
+from launcher.builders.uv.runtime import Outcome
 from launcher.models import BuildId
 
 BUILD_VARIABLE = "LAUNCHER_BUILD_ID"
 """Set on the outermost process of every sandbox of a build, so that a later process can find what is left."""
-_TAIL_LINES = 200
-_TAIL_LINE_CHARACTERS = 2000
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended: exit status (128 + signal) and its last lines."""
-
-    status: int
-    tail: str
-
-
-class Tail:
-    """The last lines of an output, cut in length as well as in number."""
-
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque([""], maxlen=_TAIL_LINES)
-
-    def feed(self, text: str) -> None:
-        """Take the next piece of output."""
-        first, *rest = text.replace("\r\n", "\n").split("\n")
-        self._lines[-1] = (self._lines[-1] + first[:_TAIL_LINE_CHARACTERS])[:_TAIL_LINE_CHARACTERS]
-        self._lines.extend(line[:_TAIL_LINE_CHARACTERS] for line in rest)
-
-    @property
-    def text(self) -> str:
-        """What is kept."""
-        return "\n".join(self._lines)
 
 
 async def run_command(
@@ -72,15 +42,15 @@ async def run_command(
         start_new_session=True,
     )
     tail = Tail()
-    follow = asyncio.create_task(_follow(process, tail, write, limits.idle_seconds))
+    following = asyncio.create_task(_follow(process, tail, write, limits.idle_seconds))
     watch = asyncio.create_task(watcher.watch(process.pid))
     try:
-        done, _ = await asyncio.wait({follow, watch}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({following, watch}, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()  # a limit is exceeded
-        status = await follow
+        status = await following
     finally:
-        await asyncio.shield(asyncio.create_task(_end(process, follow, watch)))
+        await asyncio.shield(asyncio.create_task(_end(process, following, watch)))
     await watcher.check_disk()
     return Outcome(status if status >= 0 else 128 - status, tail.text)
 
@@ -89,22 +59,9 @@ async def _follow(
     process: asyncio.subprocess.Process, tail: Tail, write: Callable[[str], None], idle: float | None
 ) -> int:
     """Move output to the log as it comes, then wait for the end; its status."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    stream = process.stdout
-    while stream is not None:
-        try:
-            data = await asyncio.wait_for(stream.read(65536), idle)
-        except TimeoutError:
-            raise BuildLimitExceeded(
-                f"The build said nothing for {idle:g} seconds and was ended.",
-                hint="Let long steps print something now and then.",
-            ) from None
-        text = decoder.decode(data, final=not data)
-        if text:
-            tail.feed(text)
-            write(text)
-        if not data:
-            break
+    if process.stdout is not None:
+        stream = process.stdout
+        await follow(lambda: stream.read(65536), tail, write, idle)
     return await process.wait()
 
 

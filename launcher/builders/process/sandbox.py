@@ -15,14 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launcher.builders.places import ENVIRONMENT, HOME, REPOSITORY, USER_ID
 from launcher.errors import SandboxUnavailable
 
-ENVIRONMENT = "/srv/environment"
-"""Where an environment's virtualenv is mounted, in builds and in sessions: a venv knows its own path."""
-REPOSITORY = "/srv/repository"
-"""Where the repository's files are in a build; in a session, a link to the person's copy."""
-HOME = "/home/jovyan"
-USER_ID = 1000
+__all__ = ["ENVIRONMENT", "HOME", "REPOSITORY", "USER_ID", "Overlay", "Sandbox", "check_sandbox", "find_bubblewrap"]
 
 _SYSTEM_DIRECTORIES = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 # Never all of /etc: these are what the C library, shells and TLS clients read, and nothing that is private.

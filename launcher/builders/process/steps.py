@@ -1,64 +1,38 @@
-"""The single steps of a build: each is one command in a sandbox, its words in the log, its failure in a sentence."""
+"""Where the steps of the process runtime run: each in a bubblewrap sandbox of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Callable, Sequence
 
-from launcher.builders.base import BuildLog
-from launcher.builders.process.config import ProcessBuilderConfig
-from launcher.builders.process.explain import explain
-from launcher.builders.process.limits import Watcher
-from launcher.builders.process.runner import Outcome, run_command
-from launcher.builders.process.sandbox import Sandbox
-from launcher.builders.process.workspace import Workspace
-from launcher.errors import BuildFailed
-from launcher.models import Recipe
+from launcher.builders.process.runner import run_command
+from launcher.builders.process.sandbox import Overlay, Sandbox
+from launcher.builders.uv.limits import Watcher
+from launcher.builders.uv.runtime import Outcome, View
+from launcher.builders.uv.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class Steps:
-    """Runs commands for one build."""
+class SandboxRunner:
+    """`launcher.builders.uv.runtime.StepRunner`: every step is a sandbox of its own."""
 
-    workspace: Workspace
-    recipe: Recipe
-    log: BuildLog
-    config: ProcessBuilderConfig
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
 
-    async def attempt(self, sandbox: Sandbox, command: list[str], *, quiet: bool = False) -> Outcome:
-        """Run a command; a failure is in the outcome. ``quiet`` keeps its words from the log."""
-        return await run_command(
-            self.workspace.command(sandbox, command),
-            build_id=self.workspace.build_id,
-            write=_ignore if quiet else self.log.write,
-            limits=self.config.limits,
-            watcher=Watcher(self.config.limits, self.workspace.written),
+    async def run(self, view: View, command: Sequence[str], write: Callable[[str], None]) -> Outcome:
+        """Run a command in a sandbox that shows a view."""
+        limits = self._workspace.config.limits
+        sandbox = Sandbox(
+            read_only=view.read_only,
+            read_write=view.read_write,
+            overlays=tuple(Overlay(one.lower, one.upper, one.work, one.target) for one in view.layered),
+            links=view.links,
+            environment=view.environment,
+            working_directory=view.working_directory,
+            tmp_bytes=None,  # the build's own directory is there
         )
-
-    async def run(self, what: str, sandbox: Sandbox, command: list[str], *, quiet: bool = False) -> None:
-        """Run a command that must succeed. Raises BuildFailed: ``what`` completes "… failed"."""
-        outcome = await self.attempt(sandbox, command, quiet=quiet)
-        if outcome.status:
-            raise self.failure(what, outcome)
-
-    def failure(self, what: str, outcome: Outcome) -> BuildFailed:
-        """The error of a step that failed, with the reason when it can be recognised."""
-        reason = explain(outcome.tail, self._recipe_text)
-        message = f"{what} failed: {reason}" if reason else f"{what} failed."
-        return BuildFailed(message, hint="The last lines of the build's log say more.")
-
-    def recipe_file(self, path: str) -> str | None:
-        """The text of a file of the recipe, as checked out; None when it cannot be read."""
-        try:
-            return self.workspace.read(path, below="repository")
-        except OSError:
-            return None
-
-    def _recipe_text(self, name: str) -> str | None:
-        """A recipe file by its base name."""
-        path = next((path for path in self.recipe.files if PurePosixPath(path).name == name), None)
-        return self.recipe_file(path) if path else None
-
-
-def _ignore(_text: str) -> None:
-    """Where words go that nobody reads."""
+        return await run_command(
+            sandbox.argv(self._workspace.bridged(command, limits.resource_limits)),
+            build_id=self._workspace.build_id,
+            write=write,
+            limits=limits,
+            watcher=Watcher(limits, self._workspace.written),
+        )

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher.builders.process.limits import disk_usage
-from launcher.builders.process.removal import remove_tree
+from launcher.builders.removal import remove_tree
+from launcher.builders.uv.limits import disk_usage
 from launcher.models import BuiltEnvironment, SessionMode
 
 _REFERENCE = re.compile(r"[0-9a-f]{64}")
@@ -86,6 +86,7 @@ class EnvironmentStore:
             os.fsync(file.fileno())
         (staging / "lock.txt").write_text(lock, encoding="utf-8")
         staging.chmod(0o755)
+        self._directory.mkdir(parents=True, exist_ok=True)
         target = self.path(reference)
         if target.exists() and self.built(reference) is None:
             remove_tree(target)  # its interpreter is gone

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from launcher.builders.process.dask import DaskPackages, advice
-from launcher.builders.process.lock import Lock
+from launcher.builders.uv.dask import DaskPackages, advice
+from launcher.builders.uv.lock import Lock
 from launcher.environments import environment_key, with_dask
 from launcher.models import Recipe, RecipeKind
 

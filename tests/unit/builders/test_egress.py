@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.builders.process.egress import EgressMode, EgressPolicy, EgressRefused, make_flags, running, serve
+from launcher.builders.uv.egress import EgressMode, EgressPolicy, EgressRefused, make_flags, running, serve
 
 PUBLIC = "93.184.215.14"
 _guarding = threading.Event()

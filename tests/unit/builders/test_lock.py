@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from launcher.builders.process import convert
-from launcher.builders.process.explain import explain
-from launcher.builders.process.lock import Lock, promised_hashes
+from launcher.builders.uv import convert
+from launcher.builders.uv.explain import explain
+from launcher.builders.uv.lock import Lock, promised_hashes
 from launcher.errors import LauncherError, RecipeInvalid
 
 TEXT = """

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from launcher.builders.process import harvest
 from launcher.builders.process.config import ProcessBuilderConfig
-from launcher.builders.process.interpreters import Interpreter, choose, own
-from launcher.builders.process.limits import BuildLimits, disk_usage, readable, usage_below
-from launcher.builders.process.removal import remove_tree
+from launcher.builders.process.interpreters import own
 from launcher.builders.process.sandbox import Sandbox
 from launcher.builders.process.store import EnvironmentStore
+from launcher.builders.removal import remove_tree
+from launcher.builders.uv import harvest
+from launcher.builders.uv.limits import BuildLimits, disk_usage, readable, usage_below
+from launcher.builders.uv.pythons import Interpreter, choose
 from launcher.errors import ConfigurationInvalid, PythonUnavailable
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from launcher.builders.process.requirements import for_uv
+from launcher.builders.uv.requirements import for_uv
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from launcher.builders.process.lock import Lock
+from launcher.builders.uv.lock import Lock
 from launcher.environments import wants_dask
 from launcher.errors import BuildFailed, ConfigurationInvalid
 from launcher.models import Recipe, RecipeKind

@@ -9,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from launcher.builders.base import BuildLog
-from launcher.builders.process import harvest
-from launcher.builders.process.config import ProcessBuilderConfig
-from launcher.builders.process.dask import DaskPackages, advice, cannot_run
-from launcher.builders.process.egress import running
-from launcher.builders.process.lock import Lock, LockedPackage
-from launcher.builders.process.resolve import NEEDS_BUILD, Resolver
-from launcher.builders.process.sandbox import ENVIRONMENT, REPOSITORY
-from launcher.builders.process.steps import Steps
-from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
-from launcher.builders.process.workspace import FINISH, SNAPSHOT, UV, Workspace
+from launcher.builders.places import ENVIRONMENT, REPOSITORY
+from launcher.builders.uv import harvest
+from launcher.builders.uv.config import UvBuilderConfig
+from launcher.builders.uv.dask import DaskPackages, advice, cannot_run
+from launcher.builders.uv.egress import running
+from launcher.builders.uv.lock import Lock, LockedPackage
+from launcher.builders.uv.resolve import NEEDS_BUILD, Resolver
+from launcher.builders.uv.runtime import Finished, Publisher, StepRunner
+from launcher.builders.uv.steps import Steps
+from launcher.builders.uv.workspace import FINISH, SNAPSHOT, UV, Workspace
 from launcher.environments import visible_files
 from launcher.models import BuildRequest, BuiltEnvironment, Recipe, SessionMode
 from launcher.sources.tree import GitTree
@@ -34,9 +34,10 @@ class Build:
         *,
         request: BuildRequest,
         log: BuildLog,
-        config: ProcessBuilderConfig,
+        config: UvBuilderConfig,
         workspace: Workspace,
-        store: EnvironmentStore,
+        runner: StepRunner,
+        publisher: Publisher,
         publishing: Mapping[str, asyncio.Lock],
         fingerprint: str,
     ) -> None:
@@ -45,10 +46,10 @@ class Build:
         self._log = log
         self._config = config
         self._workspace = workspace
-        self._store = store
+        self._publisher = publisher
         self._publishing = publishing
         self._fingerprint = fingerprint
-        self._steps = Steps(workspace, request.recipe, log, config)
+        self._steps = Steps(workspace, runner, request.recipe, log, config)
         self._editable = False
         self._checked_out: frozenset[Path] = frozenset()
 
@@ -64,22 +65,22 @@ class Build:
             resolver = Resolver(self._steps)
             lock, mode = await resolver.resolve()
             self._log.write(f"{len(lock.packages)} packages resolved\n")
-            reference = self._reference(lock, mode)
-            async with self._publishing[reference]:  # a second build of the same lock waits and then reuses
-                found = await asyncio.to_thread(self._store.built, reference)
+            name = self._name(lock, mode)
+            async with self._publishing[name]:  # a second build of the same lock waits and then reuses
+                found = await self._publisher.find(name)
                 if found is not None:
                     self._log.write("An environment with exactly these packages exists and is used.\n")
                     return found
                 await self._fill(lock, resolver)
                 self._log.stage("pushing")
-                return await self._publish(reference, lock, mode)
+                return await self._publish(name, lock, mode)
 
     def _runs_foreign_code(self, lock: Lock) -> bool:
         """Whether code of others will run with the environment writable."""
         recipe = self._recipe
         return bool(lock.local or lock.version_control or recipe.installs_project or recipe.post_build)
 
-    def _reference(self, lock: Lock, mode: SessionMode) -> str:
+    def _name(self, lock: Lock, mode: SessionMode) -> str:
         """The name of the environment: equal for equal contents.
 
         What depends on the repository's files beyond the lock has the key of the whole recipe in it.
@@ -114,8 +115,8 @@ class Build:
         if self._recipe.installs_project and not lock.local:
             await self._install_source(LockedPackage("", REPOSITORY, editable=self._recipe.editable))
         kernel = [str(self._workspace.interpreter.executable), "-I", "-S", FINISH, ENVIRONMENT]
-        sandbox = self._workspace.foreign() if foreign else self._workspace.clean()
-        await self._steps.run("Writing the kernel's description", sandbox, kernel)
+        view = self._workspace.foreign() if foreign else self._workspace.clean()
+        await self._steps.run("Writing the kernel's description", view, kernel)
         if self._recipe.post_build:
             await self._post_build(self._recipe.post_build)
         check = [_PYTHON, "-c", "import ipykernel_launcher"]
@@ -182,18 +183,14 @@ class Build:
             target = self._workspace.staging / "postbuild" / place.name
             await asyncio.to_thread(harvest.move_new, place, before[place], target)
 
-    async def _publish(self, reference: str, lock: Lock, mode: SessionMode) -> BuiltEnvironment:
+    async def _publish(self, name: str, lock: Lock, mode: SessionMode) -> BuiltEnvironment:
         if self._runs_foreign_code(lock):
             await asyncio.to_thread(harvest.drop_privileges, self._workspace.staging)
-        interpreter = self._workspace.interpreter
-        meta = EnvironmentMeta(
-            mode=mode.value,
-            python=str(interpreter.version),
-            interpreter=str(interpreter.executable),
-            binds=tuple(map(str, interpreter.binds)),
-            lock=lock.digest,
+        finished = Finished(
+            lock=lock,
+            mode=mode,
+            interpreter=self._workspace.interpreter,
             packages=harvest.packages(self._workspace.venv),
             editable=self._editable,
-            size_bytes=0,
         )
-        return await asyncio.to_thread(self._store.publish, reference, self._workspace.staging, meta, lock.text)
+        return await self._publisher.publish(name, finished)

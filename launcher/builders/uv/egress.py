@@ -167,7 +167,7 @@ async def running(policy: EgressPolicy, directory: Path, environment: Mapping[st
     await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "launcher.builders.process.egress"),
+        *("-m", "launcher.builders.uv.egress"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

@@ -1,21 +1,22 @@
-"""The directories of one build, and the two sandboxes that see them."""
+"""The directories of one build, and what its steps see of them."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from uv import find_uv_bin
 
-from launcher.builders.process.config import ProcessBuilderConfig
-from launcher.builders.process.egress import SOCKET_DIRECTORY, SOCKET_NAME
-from launcher.builders.process.interpreters import Interpreter
-from launcher.builders.process.removal import remove_tree
-from launcher.builders.process.sandbox import ENVIRONMENT, HOME, REPOSITORY, Overlay, Sandbox
+from launcher.builders.places import ENVIRONMENT, HOME, REPOSITORY
+from launcher.builders.removal import remove_tree
+from launcher.builders.uv.config import UvBuilderConfig
+from launcher.builders.uv.egress import SOCKET_DIRECTORY, SOCKET_NAME
+from launcher.builders.uv.pythons import Interpreter
+from launcher.builders.uv.runtime import Layered, View
 from launcher.models import BuildId
 
 UV = "/srv/tools/uv"
@@ -28,6 +29,7 @@ _STAGING = "staging"
 _BRIDGE = "/srv/tools/bridge.py"
 FINISH = "/srv/tools/finish.py"
 _CERTIFICATES = "/srv/tools/certificates.pem"
+_INSIDE = Path(__file__).with_name("inside")
 _READ_LIMIT = 32 * 1024 * 1024
 
 
@@ -35,7 +37,7 @@ _READ_LIMIT = 32 * 1024 * 1024
 class Workspace:
     """The places of one build. ``staging`` becomes the published environment, ``root`` is thrown away."""
 
-    config: ProcessBuilderConfig
+    config: UvBuilderConfig
     build_id: BuildId
     interpreter: Interpreter
     snapshot: Path
@@ -64,7 +66,7 @@ class Workspace:
 
     def create(self) -> None:
         """Make all directories, readable to us only; foreign code writes below them."""
-        for path in (self.config.store, self.config.cache / _WHEELS, self.config.cache / _STAGING, self.config.work):
+        for path in (self.config.cache / _WHEELS, self.config.cache / _STAGING, self.config.work):
             path.mkdir(parents=True, exist_ok=True)
         self.root.mkdir(mode=0o700)
         for name in ("repository", "home", "exchange", "egress", "tmp", "cache", "overlay"):
@@ -77,22 +79,24 @@ class Workspace:
         """What counts as this build's disk."""
         return (self.root, self.staging)
 
-    def clean(self, environment: Mapping[str, str] | None = None) -> Sandbox:
+    def clean(self, environment: Mapping[str, str] | None = None) -> View:
         """For steps that run no code of anybody: the shared wheel cache is writable, links are hard."""
-        return self._sandbox(
+        return self._view(
+            foreign=False,
             read_write=((self.config.cache, _CACHE),),
             links=((ENVIRONMENT, f"{_CACHE}/{_STAGING}/{self.build_id}/venv"),),
             environment={"UV_CACHE_DIR": f"{_CACHE}/{_WHEELS}", **(environment or {})},
         )
 
-    def foreign(self, environment: Mapping[str, str] | None = None) -> Sandbox:
+    def foreign(self, environment: Mapping[str, str] | None = None) -> View:
         """For steps that run code of others: what they change of the cache is theirs alone, links are copies."""
-        overlay = Overlay(
+        overlay = Layered(
             self.config.cache / _WHEELS, self.directory("cache"), self.directory("overlay"), f"{_CACHE}/{_WHEELS}"
         )
-        return self._sandbox(
+        return self._view(
+            foreign=True,
             read_write=((self.venv, ENVIRONMENT),),
-            overlays=(overlay,),
+            layered=(overlay,),
             environment={
                 "UV_CACHE_DIR": f"{_CACHE}/{_WHEELS}",
                 "UV_LINK_MODE": "copy",
@@ -103,15 +107,14 @@ class Workspace:
             },
         )
 
-    def checking(self) -> Sandbox:
+    def checking(self) -> View:
         """For a look at the finished environment: it runs, nobody can write to it."""
-        return self._sandbox(read_only=((self.venv, ENVIRONMENT),), environment={"VIRTUAL_ENV": ENVIRONMENT})
+        return self._view(foreign=True, read_only=((self.venv, ENVIRONMENT),), environment={"VIRTUAL_ENV": ENVIRONMENT})
 
-    def command(self, sandbox: Sandbox, command: list[str]) -> list[str]:
-        """The command line of a step: sandbox, then the bridge to the egress proxy, then the command."""
+    def bridged(self, command: Sequence[str], resource_limits: str) -> list[str]:
+        """A step's command as the sandbox starts it: behind the bridge to the egress proxy, with its limits."""
         bridge = [str(self.interpreter.executable), "-I", "-S", _BRIDGE]
-        socket = f"{SOCKET_DIRECTORY}/{SOCKET_NAME}"
-        return sandbox.argv([*bridge, socket, self.config.limits.resource_limits, *command])
+        return [*bridge, f"{SOCKET_DIRECTORY}/{SOCKET_NAME}", resource_limits, *command]
 
     def read(self, name: str, *, below: str = "exchange") -> str:
         """The text of an exchange file, or of a file in another private directory.
@@ -142,21 +145,23 @@ class Workspace:
         """Delete everything of this build."""
         remove_build(self.config, self.build_id)
 
-    def _sandbox(
+    def _view(
         self,
         *,
+        foreign: bool,
         environment: Mapping[str, str],
         read_only: tuple[tuple[Path, str], ...] = (),
         read_write: tuple[tuple[Path, str], ...] = (),
-        overlays: tuple[Overlay, ...] = (),
+        layered: tuple[Layered, ...] = (),
         links: tuple[tuple[str, str], ...] = (),
-    ) -> Sandbox:
-        return Sandbox(
+    ) -> View:
+        return View(
+            foreign=foreign,
             read_only=(
                 *((path, str(path)) for path in self.interpreter.binds),
                 (Path(find_uv_bin()), UV),
-                (Path(__file__).with_name("bridge.py"), _BRIDGE),
-                (Path(__file__).with_name("finish.py"), FINISH),
+                (_INSIDE / "bridge.py", _BRIDGE),
+                (_INSIDE / "finish.py", FINISH),
                 (self.snapshot, SNAPSHOT),
                 *self._certificate_files(),
                 *((Path(link), link) for link in self.config.find_links if "://" not in link),
@@ -170,11 +175,10 @@ class Workspace:
                 (self.directory("tmp"), "/tmp"),  # noqa: S108 - the sandbox's own
                 *read_write,
             ),
-            overlays=overlays,
+            layered=layered,
             links=links,
             environment={**self._variables(), **environment},
             working_directory=REPOSITORY,
-            tmp_bytes=None,
         )
 
     def _certificate_files(self) -> tuple[tuple[Path, str], ...]:
@@ -227,7 +231,7 @@ def _open_without_links(directory: Path, name: str) -> int:
         os.close(current)
 
 
-def remove_build(config: ProcessBuilderConfig, build_id: BuildId) -> None:
+def remove_build(config: UvBuilderConfig, build_id: BuildId) -> None:
     """Delete the private and the staging directory of a build."""
     remove_tree(config.work / build_id)
     remove_tree(config.cache / _STAGING / build_id)

@@ -9,14 +9,14 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from launcher.builders.process import convert
-from launcher.builders.process.dask import DaskPackages, advice
-from launcher.builders.process.lock import Lock, promised_hashes
-from launcher.builders.process.requirements import for_uv
-from launcher.builders.process.runner import Outcome
-from launcher.builders.process.sandbox import REPOSITORY
-from launcher.builders.process.steps import Steps
-from launcher.builders.process.workspace import EXCHANGE, UV
+from launcher.builders.places import REPOSITORY
+from launcher.builders.uv import convert
+from launcher.builders.uv.dask import DaskPackages, advice
+from launcher.builders.uv.lock import Lock, promised_hashes
+from launcher.builders.uv.requirements import for_uv
+from launcher.builders.uv.runtime import Outcome
+from launcher.builders.uv.steps import Steps
+from launcher.builders.uv.workspace import EXCHANGE, UV
 from launcher.errors import BuildFailed, RecipeInvalid
 from launcher.models import RecipeKind, SessionMode
 

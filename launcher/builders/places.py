@@ -1,0 +1,11 @@
+"""Where things are inside a sandbox or container, the same on every runtime: environments know their own path."""
+
+from __future__ import annotations
+
+ENVIRONMENT = "/srv/environment"
+"""Where an environment's virtualenv is, in builds and in sessions: a venv knows its own path."""
+REPOSITORY = "/srv/repository"
+"""Where the repository's files are in a build; in a session, a link to the person's copy."""
+HOME = "/home/jovyan"
+USER_ID = 1000
+"""The user inside, ``jovyan``; the group has the same number."""
