@@ -20,8 +20,8 @@ import websocket
 from launcher.builders.process.runner import marked_processes
 from launcher.config import Settings
 from launcher.dask.base import SCHEDULER, ClusterOrder, ProcessEnded
-from launcher.dask.process.runtime import ProcessClusters
-from launcher.dask.process.sandboxes import CLUSTER_VARIABLE
+from launcher.dask.nurseries.runtime import NurseryClusters
+from launcher.dask.process.sandboxes import CLUSTER_VARIABLE, ProcessSandboxes
 from launcher.errors import ClusterStartFailed
 from tests.support.clusters import (
     FakeSession,
@@ -97,13 +97,16 @@ class Bench:
     python: Path = SERVER_ENVIRONMENT / "bin" / "python"
     ended: asyncio.Queue[ProcessEnded] = field(default_factory=asyncio.Queue)
     names: list[str] = field(default_factory=list)
-    runtime: ProcessClusters = field(init=False)
+    runtime: NurseryClusters = field(init=False)
     sessions: ExitStack = field(default_factory=ExitStack)
 
     async def begin(self) -> None:
         """A gateway starts."""
-        self.runtime = ProcessClusters(self.state, self.settings, gateway_patience_seconds=0.5)
+        self.runtime = self.gateway(gateway_patience_seconds=0.5)
         await self.runtime.setup(self.ended.put_nowait)
+
+    def gateway(self, **more: float) -> NurseryClusters:
+        return NurseryClusters(self.settings, ProcessSandboxes(self.settings), **more)
 
     def session(self, **more: Any) -> FakeSession:
         place = self.state.parent / f"session-{secrets.token_hex(4)}"
@@ -447,7 +450,7 @@ async def test_clusters_that_do_not_answer_hold_up_no_gateway_and_can_be_stopped
     for nursery in nurseries:
         nursery.suspend()  # as the code of a cluster can do, which has the same user
     await bench.runtime.close()
-    bench.runtime = ProcessClusters(bench.state, bench.settings, adoption_seconds=2)
+    bench.runtime = bench.gateway(adoption_seconds=2)
     async with asyncio.timeout(3.5):
         await bench.runtime.setup(bench.ended.put_nowait)
     assert await bench.runtime.running(good.name) == {SCHEDULER}
@@ -459,7 +462,7 @@ async def test_what_is_ordered_while_a_gateway_starts_waits_until_it_knows_what_
     cluster = await bench.start(bench.session())
     before = {process.pid for process in bench.processes(cluster.name)}
     await bench.runtime.close()
-    bench.runtime = ProcessClusters(bench.state, bench.settings)
+    bench.runtime = bench.gateway()
     again = asyncio.create_task(bench.runtime.start_cluster(cluster.order))  # as the gateway's loops do
     await bench.runtime.setup(bench.ended.put_nowait)
     await again
@@ -565,7 +568,7 @@ async def test_a_scheduler_that_crashes_takes_its_cluster_along(bench: Bench) ->
     while ended[-1].process != SCHEDULER:
         ended.append(await asyncio.wait_for(bench.ended.get(), 20))
     assert "exit status 7" in ended[-1].reason
-    assert bench.processes(cluster.name) == []
+    await asyncio.to_thread(eventually, lambda: not bench.processes(cluster.name), what="the end of every process")
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["stopped", "crashed"])

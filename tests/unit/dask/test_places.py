@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.dask.process.nursery import listening_socket
-from launcher.dask.process.places import LARGEST_LOG, Places, short_path
+from launcher.dask.nurseries.nursery import listening_socket
+from launcher.dask.nurseries.places import LARGEST_LOG, Places, short_path
 
 CLUSTER = "0123456789abcdef" * 2
 

@@ -1,4 +1,4 @@
-"""`ProcessClusters`: clusters in bubblewrap sandboxes on the machine on which the sessions are."""
+"""`NurseryClusters`: clusters on the machine on which the sessions are, each in a sandbox with a nursery."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from weakref import WeakValueDictionary
 
-import psutil
-
-from launcher.builders.process.runner import kill_tree, marked_processes
 from launcher.config import Settings
 from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded
-from launcher.dask.process.nursery import Nursery, listening_socket
-from launcher.dask.process.places import Place, Places
-from launcher.dask.process.sandboxes import CLUSTER_VARIABLE, command_of, furnish, sandbox_of, spawn
-from launcher.errors import ClusterStartFailed
+from launcher.dask.nurseries.nursery import Nursery, listening_socket
+from launcher.dask.nurseries.places import Place, Places
+from launcher.dask.nurseries.sandbox import ClusterSandbox, ClusterSandboxes, ClusterStart
+from launcher.errors import ClusterStartFailed, LauncherError
 from launcher.hub.records import SessionRecord, SessionRecords
 
 _TRIM_SECONDS = 10.0
@@ -28,19 +24,25 @@ _UNTRUSTED = (
 _NOT_IN_GROUP = "Dask is only for certain groups of this hub, and you are in none of them. Ask the people who run it."
 
 
-class ProcessClusters:
-    """A `launcher.dask.base.ClusterRuntime` on this machine.
+class NurseryClusters:
+    """A `launcher.dask.base.ClusterRuntime` on this machine, with a runtime's ``sandboxes``.
 
     gateway_patience_seconds: for how long the gateway must be out of reach before a cluster without a session ends
     itself. adoption_seconds: how long a start waits for clusters that were there before.
     """
 
     def __init__(
-        self, state: Path, settings: Settings, *, gateway_patience_seconds: float = 120, adoption_seconds: float = 3
+        self,
+        settings: Settings,
+        sandboxes: ClusterSandboxes,
+        *,
+        gateway_patience_seconds: float = 120,
+        adoption_seconds: float = 3,
     ) -> None:
         self._settings = settings
-        self._records = SessionRecords(state)
-        self._places = Places(state)
+        self._sandboxes = sandboxes
+        self._records = SessionRecords(settings.state)
+        self._places = Places(settings.state)
         self._nurseries: dict[str, Nursery] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._on_end: Callable[[ProcessEnded], None] = lambda _: None
@@ -61,8 +63,8 @@ class ProcessClusters:
         """Find what runs already."""
         self._on_end = on_end
         await asyncio.to_thread(self._places.sweep)
-        found = await asyncio.to_thread(self._processes)
-        await asyncio.gather(*(self._adopt(cluster, pid) for cluster, pid in found.items()))
+        found = await self._sandboxes.find()
+        await asyncio.gather(*(self._adopt(cluster, sandbox) for cluster, sandbox in found.items()))
         self._adopted.set()
         self._trimming = asyncio.create_task(self._trim_logs(), name="logs of clusters")
 
@@ -87,7 +89,10 @@ class ProcessClusters:
             if record is None or not record.dask:
                 raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
             try:
-                nursery = self._start(order, record, place)
+                nursery = await self._start(order, record, place)
+            except LauncherError:
+                await asyncio.to_thread(place.remove)
+                raise
             except OSError as error:
                 await asyncio.to_thread(place.remove)
                 raise ClusterStartFailed(
@@ -100,23 +105,19 @@ class ProcessClusters:
                 raise
             nursery.ended.add_done_callback(lambda _: self._told(nursery))
 
-    def _start(self, order: ClusterOrder, record: SessionRecord, place: Place) -> Nursery:
-        sandbox = sandbox_of(self._settings, record, order, place)
+    async def _start(self, order: ClusterOrder, record: SessionRecord, place: Place) -> Nursery:
         place.make()
+        patience = {
+            "patience_seconds": self._session_grace + order.keep_seconds,
+            "gateway_patience_seconds": self._gateway_patience,
+        }
         with listening_socket(place) as listener:
-            more = {
-                "orders": listener.fileno(),
-                "patience_seconds": self._session_grace + order.keep_seconds,
-                "gateway_patience_seconds": self._gateway_patience,
-            }
-            furnish(place, record, order, more)
             log = self._places.open_log(order.name, SCHEDULER)
             try:
-                argv = sandbox.argv(command_of(self._settings, record))
-                process = spawn(argv, place=place, record=record, log=log, listener=listener.fileno())
+                sandbox = await self._sandboxes.start(ClusterStart(order, record, place, listener, log, patience))
             finally:
                 os.close(log)
-            nursery = Nursery.of_child(order.name, process, place, self._report)
+            nursery = Nursery(order.name, sandbox, place, self._report)
             self._nurseries[order.name] = nursery
             nursery.connect()
         return nursery
@@ -153,17 +154,6 @@ class ProcessClusters:
         async with self._turn(cluster):
             await self._remove(cluster)
 
-    def _processes(self) -> dict[str, int]:
-        """The outermost process of every cluster of this state directory, whoever started it."""
-        known = {process.pid: (process, marked) for process, marked in marked_processes(CLUSTER_VARIABLE)}
-        found: dict[str, int] = {}
-        for pid, (process, marked) in known.items():
-            with suppress(psutil.Error):  # it ended meanwhile
-                cluster = self._places.name_of(marked)
-                if cluster and process.ppid() not in known:
-                    found[cluster] = pid
-        return found
-
     def _turn(self, cluster: str) -> asyncio.Lock:
         """Held while a cluster starts or stops; forgotten when nobody wants it any more."""
         return self._turns.setdefault(cluster, asyncio.Lock())
@@ -175,7 +165,7 @@ class ProcessClusters:
 
     async def clusters(self) -> frozenset[str]:
         """Every cluster of which something is left."""
-        return self._places.clusters() | frozenset(await asyncio.to_thread(self._processes))
+        return self._places.clusters() | frozenset(await self._sandboxes.find())
 
     def log_names(self, cluster: str) -> list[str]:
         """Processes of which there is a log, the scheduler first."""
@@ -189,11 +179,11 @@ class ProcessClusters:
         """Forget the logs of a cluster that has ended."""
         self._places.remove_logs(cluster)
 
-    async def _adopt(self, cluster: str, pid: int) -> None:
+    async def _adopt(self, cluster: str, sandbox: ClusterSandbox) -> None:
         """Take up a cluster that another gateway started. Nobody else waits long for one that does not answer."""
         try:
-            nursery = Nursery(cluster, pid, self._places.cluster(cluster), self._report)
-        except ProcessLookupError:
+            nursery = Nursery(cluster, sandbox, self._places.cluster(cluster), self._report)
+        except OSError:  # it has ended, and can only be removed
             return
         self._nurseries[cluster] = nursery
         with suppress(OSError, ClusterStartFailed):  # it may answer later, and can be stopped in any case
@@ -208,9 +198,11 @@ class ProcessClusters:
             await nursery.end()
             self._nurseries.pop(cluster, None)
         else:  # of a gateway before this one
-            pid = (await asyncio.to_thread(self._processes)).get(cluster)
-            if pid is not None:
-                await asyncio.to_thread(kill_tree, pid)
+            sandbox = (await self._sandboxes.find()).get(cluster)
+            if sandbox is not None:
+                await sandbox.look_inside()
+                await sandbox.kill()
+                await sandbox.clear()
         await asyncio.to_thread(self._places.cluster(cluster).remove)
 
     def _told(self, nursery: Nursery) -> None:

@@ -1,4 +1,4 @@
-"""A running cluster as the gateway sees it: its outermost process, and the line to its nursery.
+"""A running cluster as the gateway sees it: its sandbox, and the line to its nursery.
 
 What comes over the line was said by a process in which the person's code runs: it is data, and checked.
 """
@@ -12,16 +12,13 @@ import re
 import signal
 import socket
 import struct
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import psutil
-
-from launcher.builders.process.runner import kill_tree
 from launcher.dask.base import SCHEDULER, ProcessEnded
-from launcher.dask.process.places import Place, short_path
+from launcher.dask.nurseries.places import Place, short_path
+from launcher.dask.nurseries.sandbox import ClusterSandbox
 from launcher.errors import ClusterStartFailed
 
 _LARGEST_WORD = 64 * 1024
@@ -47,33 +44,28 @@ def listening_socket(place: Place) -> socket.socket:
 
 
 class Nursery:
-    """One running cluster. ``on_end`` hears of every process that ended without being asked to."""
+    """One running cluster. ``on_end`` hears of every process that ended without being asked to.
 
-    def __init__(self, cluster: str, pid: int, place: Place, on_end: Callable[[ProcessEnded], None]) -> None:
+    OSError when its sandbox has ended already.
+    """
+
+    def __init__(
+        self, cluster: str, sandbox: ClusterSandbox, place: Place, on_end: Callable[[ProcessEnded], None]
+    ) -> None:
         self.cluster = cluster
-        self.pid = pid
         self.running: set[str] = set()
         self.stopping = False
+        self._sandbox = sandbox
         self._place = place
         self._on_end = on_end
-        self._process: subprocess.Popen[bytes] | None = None
-        self._inside: list[psutil.Process] = []
         self._answers: dict[str, asyncio.Future[bool]] = {}
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int | None] = loop.create_future()
         self._hello: asyncio.Future[None] = loop.create_future()
         self._line: socket.socket | None = None
-        self._watched: int | None = os.pidfd_open(pid)
+        self._leaving: asyncio.Task[None] | None = None
+        self._watched: int | None = os.pidfd_open(sandbox.pid)
         loop.add_reader(self._watched, self._on_exit)
-
-    @classmethod
-    def of_child(
-        cls, cluster: str, process: subprocess.Popen[bytes], place: Place, on_end: Callable[[ProcessEnded], None]
-    ) -> Nursery:
-        """A cluster that was just started."""
-        nursery = cls(cluster, process.pid, place, on_end)
-        nursery._process = process
-        return nursery
 
     def connect(self) -> None:
         """Open the line. OSError when nobody can be there."""
@@ -91,7 +83,7 @@ class Nursery:
     async def hello(self, *, seconds: float = 2 * _ANSWER_SECONDS) -> None:
         """Wait until the scheduler runs. Raises ClusterStartFailed when it never will, or not within this time."""
         await self._either(self._hello, seconds=seconds)
-        self._inside = await asyncio.to_thread(_first_inside, self.pid)
+        await self._sandbox.look_inside()
         if self.ended.done():
             raise ClusterStartFailed(self.reason, hint=_HINT if self.ended.result() in _REASONS else "Try again.")
         if not self._hello.done():
@@ -127,27 +119,24 @@ class Nursery:
     async def end(self) -> None:
         """End everything: with a word to the scheduler, then for certain. Returns when nothing of it runs."""
         self.stopping = True
-        inside = self._inside or await asyncio.to_thread(_first_inside, self.pid)
+        await self._sandbox.look_inside()
         if not self.ended.done():
             with suppress(OSError):  # nobody listens: killed, then
                 self._order({"end": True})
                 await asyncio.wait({self.ended}, timeout=_POLITE_SECONDS)
         if not self.ended.done():
-            await asyncio.to_thread(kill_tree, self.pid)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await asyncio.shield(self.ended)
-        # The outermost process ends on a word from the first inside, which waits for all others: they could go on.
-        _kill(inside)
-        await asyncio.to_thread(psutil.wait_procs, inside, timeout=_ANSWER_SECONDS)
+            await self._sandbox.kill()
+        await asyncio.wait({self.ended}, timeout=_ANSWER_SECONDS)
+        await self._sandbox.clear()
         self.close()
 
     def close(self) -> None:
         """Let go of it; it runs on."""
         self._hang_up()
         self._unwatch()
-        if self._process is not None and self._process.returncode is None:
-            self._process.returncode = 0  # it outlives us on purpose; Popen would warn
+        if self._leaving is not None:
+            self._leaving.cancel()
+        self._sandbox.release()
         for answer in self._answers.values():
             answer.cancel()
 
@@ -198,15 +187,18 @@ class Nursery:
 
     def _on_exit(self) -> None:
         """The outermost process has ended, and everything with it."""
-        _kill(self._inside)
-        status: int | None = None
-        if self._process is not None:
-            status = self._process.wait()
         self._unwatch()
         self._hang_up()
         self.running = set()
-        if not self.ended.done():
-            self.ended.set_result(status)
+        self._leaving = asyncio.create_task(self._leave(), name=f"end of cluster {self.cluster}")
+
+    async def _leave(self) -> None:
+        status: int | None = None
+        try:
+            status = await self._sandbox.ended()
+        finally:
+            if not self.ended.done():
+                self.ended.set_result(status)
 
     def _hang_up(self) -> None:
         if self._line is not None:
@@ -219,21 +211,6 @@ class Nursery:
             asyncio.get_running_loop().remove_reader(self._watched)
             os.close(self._watched)
             self._watched = None
-
-
-def _first_inside(pid: int) -> list[psutil.Process]:
-    """The first process of a sandbox's own process namespace; the kernel ends it after all others there."""
-    try:
-        return psutil.Process(pid).children()
-    except psutil.Error:
-        return []
-
-
-def _kill(inside: list[psutil.Process]) -> None:
-    """Kill first processes of sandboxes; the kernel then kills whatever else is in them."""
-    for process in inside:
-        with suppress(psutil.Error):
-            process.kill()
 
 
 def _reason_of_worker(status: int) -> str:

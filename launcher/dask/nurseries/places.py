@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.builders.process.removal import remove_tree
+from launcher.builders.removal import remove_tree
 from launcher.dask.base import SCHEDULER
 
 _NAME = re.compile(r"[0-9a-f]{1,64}")
