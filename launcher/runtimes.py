@@ -7,8 +7,8 @@ from typing import Any
 from launcher.builders.base import Builder
 from launcher.builders.process.builder import ProcessBuilder
 from launcher.builders.process.config import ProcessBuilderConfig
-from launcher.builders.process.egress import EgressMode
-from launcher.builders.process.limits import BuildLimits
+from launcher.builders.uv.egress import EgressMode
+from launcher.builders.uv.limits import BuildLimits
 from launcher.config import Settings
 from launcher.dask.base import ClusterRuntime
 
@@ -37,6 +37,7 @@ def make_builder(settings: Settings) -> Builder:
 
 def make_clusters(settings: Settings) -> ClusterRuntime:
     """What runs Dask clusters in the configured runtime."""
-    from launcher.dask.process.runtime import ProcessClusters
+    from launcher.dask.nurseries.runtime import NurseryClusters
+    from launcher.dask.process.sandboxes import ProcessSandboxes
 
-    return ProcessClusters(settings.state, settings)
+    return NurseryClusters(settings, ProcessSandboxes(settings))
