@@ -1,0 +1,60 @@
+"""Calls that look back: builds page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from launcher.models import BuildStatus, Username
+from launcher.store.base import Calls
+from launcher.store.rows import BuildRow
+from launcher.store.schema import build_people, builds
+
+
+@dataclass(frozen=True)
+class BuildFilter:
+    """Which builds are meant.
+
+    statuses: any of them; empty means all. username: who asked for it or joined; None means anybody.
+    text: is somewhere in the spec or in the name of who asked first, whatever its case, or begins the environment's
+    key; "" means all.
+    """
+
+    statuses: tuple[BuildStatus, ...] = ()
+    username: Username | None = None
+    text: str = ""
+
+
+class HistoryCalls(Calls):
+    """Calls about what was."""
+
+    def builds_page(self, wanted: BuildFilter, *, limit: int, before: int | None = None) -> Sequence[BuildRow]:
+        """At most ``limit`` builds, newest first; only those with a smaller number than ``before``, when it is given.
+
+        The page after a page is asked for with the number of its last build, so that new builds move nothing.
+        """
+        query = sa.select(builds).order_by(builds.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(builds.c.number < before)
+        if wanted.statuses:
+            query = query.where(builds.c.status.in_(wanted.statuses))
+        if wanted.username is not None:
+            joined = build_people.c.build_number == builds.c.number
+            query = query.join(build_people, joined).where(build_people.c.username == wanted.username)
+        if wanted.text:
+            query = query.where(_says(wanted.text))
+        with self._database.read() as connection:
+            return [BuildRow(**row) for row in connection.execute(query).mappings()]
+
+
+def _says(text: str) -> sa.ColumnElement[bool]:
+    """Whether a build has to do with what somebody typed; specs are percent-encoded, people are not."""
+    return sa.or_(
+        builds.c.spec.icontains(text, autoescape=True),
+        builds.c.spec.icontains(quote(text, safe=""), autoescape=True),
+        builds.c.asked_by.icontains(text, autoescape=True),
+        builds.c.environment_key.startswith(text.lower(), autoescape=True),
+    )
