@@ -9,9 +9,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 import structlog
 from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.web import RequestHandler
 
 import launcher
@@ -26,17 +29,21 @@ from launcher.builders.base import Builder
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.config import SETTINGS_VARIABLE, Settings
 from launcher.errors import BadRequest, ConfigurationInvalid, LauncherError, TicketInvalid
+from launcher.hub.homes import project_directory
 from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
 from launcher.models import LaunchPlan
 from launcher.runtimes import make_builder
 from launcher.sessions.gateway import GatewayClusters
+from launcher.sessions.history import BuildHistory
+from launcher.sessions.mine import MyLaunches
 from launcher.sessions.parts import LaunchParts
+from launcher.sessions.project_homes import ProjectHomes
 from launcher.sessions.service import LaunchService
 from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
-from launcher.supervise import end_with_parent, supervise
+from launcher.supervise import supervise
 from launcher.tickets import SEAL_HEADER, TicketSigner, kept_secret
 from launcher.web.application import make_application
 from launcher.web.base import public_error
@@ -152,8 +159,13 @@ def _clusters(settings: Settings, address: ServiceAddress, parts: LaunchParts) -
 
 
 @asynccontextmanager
-async def running_service(settings: Settings, address: ServiceAddress) -> AsyncIterator[HTTPServer]:
-    """The whole service, listening, until the block ends; then it drains: builds stop and stay in the queue."""
+async def running_service(
+    settings: Settings, address: ServiceAddress, listener: socket.socket | None = None
+) -> AsyncIterator[HTTPServer]:
+    """The whole service, listening, until the block ends; then it drains: builds stop and stay in the queue.
+
+    ``listener`` listens at its address already; None has it listen when everything else is there.
+    """
     async with AsyncExitStack() as stack:
         lock = StateLock(settings.state, patience_seconds=_TAKE_OVER_SECONDS)
         await asyncio.to_thread(lock.acquire)
@@ -184,8 +196,12 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
             return {"service": "JupyterHub API", "ok": response.code == HTTPStatus.OK}
 
         redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": store, "signer": signer})
+        homes = ProjectHomes(partial(project_directory, settings.state / "projects"))
+        mine = MyLaunches(store, sources, settings.trust_policy, homes, address.hub_api_url)
         web = WebParts(
             launches=launches,
+            history=BuildHistory(store),
+            mine=mine,
             sources=sources,
             settings=_web_settings(settings, address, builder),
             clusters=clusters,
@@ -194,7 +210,7 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
         )
         application = make_application(web)
         server = HTTPServer(application)
-        server.listen(address.port, "127.0.0.1")
+        server.add_sockets([listener] if listener else bind_sockets(address.port, "127.0.0.1"))
         stack.push_async_callback(server.close_all_connections)
         stack.callback(application.settings["stream_slots"].close)
         stack.callback(server.stop)
@@ -202,25 +218,27 @@ async def running_service(settings: Settings, address: ServiceAddress) -> AsyncI
         yield server
 
 
-async def _serve(settings: Settings, address: ServiceAddress) -> None:
+async def _serve(settings: Settings, address: ServiceAddress, listener: socket.socket | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running_service(settings, address):
+    async with running_service(settings, address, listener):
         await stop.wait()
 
 
-def serve() -> int:
-    """Run the service until SIGTERM or Ctrl-C; killed, it starts again. Raises OperatorError when it cannot start."""
+def serve(listener: socket.socket | None) -> int:
+    """Run the service until SIGTERM or Ctrl-C; killed, it starts again. Raises OperatorError when it cannot start.
+
+    ``listener`` is its socket when it listens already. It stays with the process that starts the service again: who
+    asks meanwhile waits for the next one.
+    """
     configure_logging()
     settings = Settings.from_json(os.environ.get(SETTINGS_VARIABLE, ""))
     os.environ.pop(SETTINGS_VARIABLE, None)  # children need none of it
     address = ServiceAddress.from_environment()
-    # The Hub may be killed without a chance to stop us; a service without its Hub would hold the state for ever.
-    end_with_parent()
 
     def run() -> int:
-        asyncio.run(_serve(settings, address))
+        asyncio.run(_serve(settings, address, listener))
         return 0
 
     return supervise(run)

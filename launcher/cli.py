@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,10 +90,20 @@ def _run(arguments: argparse.Namespace) -> int:
 
         make_server_environment(arguments.directory)
         return 0
-    if arguments.command == "dask-gateway":
+    return _serve(arguments.command)
+
+
+def _serve(command: str) -> int:
+    """Run a service of the Hub. It listens, and ends with the Hub, before the seconds that loading it takes."""
+    from launcher.ports import listen_early
+    from launcher.supervise import end_with_parent
+
+    end_with_parent()
+    listener = listen_early(os.environ.get("JUPYTERHUB_SERVICE_URL", ""))
+    if command == "dask-gateway":
         from launcher.dask.gateway import serve as serve_gateway
 
-        return serve_gateway()
+        return serve_gateway(listener)
     from launcher.app import serve
 
-    return serve()
+    return serve(listener)

@@ -6,6 +6,9 @@ import json
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+
+_BACKLOG = 128  # connections that may wait until the service has loaded
 
 
 def free_port() -> int:
@@ -24,6 +27,31 @@ def is_free(port: int) -> bool:
     except (OSError, OverflowError):
         return False
     return True
+
+
+def listen_early(url: str) -> socket.socket | None:
+    """A socket that already listens at a service's address, for a service that takes seconds to load.
+
+    JupyterHub 5 gives a service that refuses connections ten seconds, and one that accepts them much longer. None when
+    the address is not on this machine's loopback interface, or in use: then whoever serves says what is wrong.
+    """
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", _loopback_port(url)))
+        listener.listen(_BACKLOG)
+    except (OSError, ValueError, OverflowError):
+        listener.close()
+        return None
+    listener.setblocking(False)
+    return listener
+
+
+def _loopback_port(url: str) -> int:
+    parts = urlsplit(url)
+    if parts.hostname != "127.0.0.1" or not parts.port:
+        raise ValueError(url)
+    return parts.port
 
 
 def kept_ports(path: Path, names: Sequence[str], *, replace_taken: bool = True) -> dict[str, int]:

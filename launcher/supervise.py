@@ -19,7 +19,10 @@ _YOUNG_SECONDS = 60
 
 
 def end_with_parent() -> None:
-    """Be sent SIGTERM when the parent process is gone, however it went. Call before there are threads."""
+    """Be sent SIGTERM when the parent process is gone, however it went. Call before there are threads.
+
+    The Hub may be killed without a chance to stop its services; one without its Hub would hold the state for ever.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 

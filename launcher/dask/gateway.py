@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from launcher.errors import ConfigurationInvalid
 from launcher.log import configure_logging
 from launcher.runtimes import make_clusters
 from launcher.store import StateLock
-from launcher.supervise import end_with_parent, supervise
+from launcher.supervise import supervise
 from launcher.tickets import kept_secret
 
 log = structlog.get_logger(__name__)
@@ -140,13 +141,17 @@ def _run(settings: Settings, dask: DaskSettings) -> int:
     return 0
 
 
-def serve() -> int:
-    """Run the gateway until SIGTERM or Ctrl-C; killed, it starts again. Raises OperatorError when it cannot start."""
+def serve(listener: socket.socket | None) -> int:
+    """Run the gateway until SIGTERM or Ctrl-C; killed, it starts again. Raises OperatorError when it cannot start.
+
+    ``listener`` kept the port of the proxy while this was loaded; the proxy is a program of its own and takes it over.
+    """
+    if listener:
+        listener.close()
     configure_logging()
     settings = Settings.from_json(os.environ.get(SETTINGS_VARIABLE, ""))
     os.environ.pop(SETTINGS_VARIABLE, None)  # children need none of it
     dask = settings.dask
     if dask is None:
         raise ConfigurationInvalid("Dask is not switched on.", hint="Set c.Launcher.dask = True.")
-    end_with_parent()
     return supervise(lambda: _run(settings, dask))
