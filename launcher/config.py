@@ -16,6 +16,7 @@ from traitlets import Bool, Dict, Enum, Integer, List, TraitError, Unicode, vali
 from traitlets.config import Config, Configurable
 
 from launcher.dask.config import DaskSettings, LauncherDask
+from launcher.engine.config import ContainerSettings, LauncherContainers
 from launcher.errors import ConfigurationInvalid
 from launcher.policy.trust import TrustPolicy
 
@@ -58,6 +59,7 @@ class Settings:
     session_start_timeout_seconds: int
     session_variables: dict[str, str]
     dask: DaskSettings | None
+    containers: ContainerSettings | None
 
     @property
     def state(self) -> Path:
@@ -86,8 +88,12 @@ class Settings:
             known: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in body.items()
             }
-            dask = known.pop("dask", None)
-            return cls(**known, dask=DaskSettings.from_dict(dask) if dask else None)
+            dask, containers = known.pop("dask", None), known.pop("containers", None)
+            return cls(
+                **known,
+                dask=DaskSettings.from_dict(dask) if dask else None,
+                containers=ContainerSettings.from_dict(containers) if containers else None,
+            )
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ConfigurationInvalid(
                 f"{SETTINGS_VARIABLE} does not hold the launcher's settings.",
@@ -101,7 +107,12 @@ class Launcher(Configurable):
     service_name = Unicode(
         "binder", help="Name of the Hub service. Clients hard-code `binder`; change it only if taken."
     ).tag(config=True)
-    runtime = Enum(["process"], "process", help="Where builds and sessions run.").tag(config=True)
+    runtime = Enum(
+        ["process", "container"],
+        "process",
+        help="Where builds and sessions run: processes in a sandbox, or containers of podman or docker; "
+        "`c.LauncherContainers` has the settings of the latter.",
+    ).tag(config=True)
     state_directory = Unicode(
         "launcher-state",
         help="Directory for environments, logs, caches, project homes and the database. Must be on a local disk: "
@@ -205,9 +216,10 @@ class Launcher(Configurable):
 
     def settings(self) -> Settings:
         """The traits as `Settings`, paths made absolute. Raises ConfigurationInvalid when they cannot work together."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(Settings)}
+        values: dict[str, Any] = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(Settings)}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         values["dask"] = LauncherDask(config=self.config).settings() if self.dask else None
+        values["containers"] = self._containers()
         values["state_directory"] = str(Path(self.state_directory).expanduser().resolve())
         values["server_environment"] = str(
             Path(self.server_environment or Path(values["state_directory"]) / "server-environment")
@@ -226,10 +238,13 @@ class Launcher(Configurable):
         settings.trust_policy  # noqa: B018 - refuses patterns that would match by accident
         return settings
 
+    def _containers(self) -> ContainerSettings | None:
+        return LauncherContainers(config=self.config).settings() if self.runtime == "container" else None
+
 
 def read_settings(config: Config) -> Settings:
     """Settings from a loaded configuration. Raises ConfigurationInvalid for unknown or wrong traits."""
-    for section in (Launcher, LauncherDask):
+    for section in (Launcher, LauncherDask, LauncherContainers):
         unknown = sorted(set(config.get(section.__name__, {})) - set(section.class_trait_names(config=True)))
         if unknown:
             raise ConfigurationInvalid(

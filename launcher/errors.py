@@ -22,6 +22,7 @@
     │   ├── RefNotFound
     │   ├── RefAmbiguous
     │   ├── BuildNotFound
+    │   ├── SessionNotFound
     │   └── ClusterNotFound
     ├── SourceError
     │   ├── SourceUnavailable      the host did not answer, or not in time
@@ -38,7 +39,9 @@
     │   └── QueueFull
     ├── SessionError
     │   ├── SessionStartFailed
-    │   └── ContentFailed          the files could not be put in place
+    │   ├── ContentFailed          the files could not be put in place
+    │   ├── HomeInUse              a project home cannot be deleted while its session runs
+    │   └── HomeUnusable           a project home could not be read or deleted
     ├── DaskError
     │   ├── DaskNotAllowed         this person or session may not have clusters; says why
     │   ├── DaskLimitExceeded      more clusters, workers, cores or memory than allowed; names the limit
@@ -49,7 +52,9 @@
     └── OperatorError              configuration or machine; the operator can mend it
         ├── ConfigurationInvalid
         ├── StateUnusable          disk full, read-only, newer schema, used by another service
-        └── SandboxUnavailable     bubblewrap or user namespaces are missing
+        ├── SandboxUnavailable     bubblewrap or user namespaces are missing
+        └── EngineError            podman or docker refused what was asked of it
+            └── EngineUnavailable  there is none, or it does not answer
 
 ``code`` is stable and documented, ``message`` and ``hint`` may be shown to anyone: they never hold a path of the
 machine, a command line, a credential or the output of a program.
@@ -204,6 +209,12 @@ class BuildNotFound(NotFound):
     code = "build_not_found"
 
 
+class SessionNotFound(NotFound):
+    """This person has no session of that name running."""
+
+    code = "session_not_found"
+
+
 class ClusterNotFound(NotFound):
     """There is no such Dask cluster, or it belongs to somebody else."""
 
@@ -313,6 +324,19 @@ class ContentFailed(SessionError):
     code = "content_failed"
 
 
+class HomeInUse(SessionError):
+    """A project home cannot be deleted while a session sees it."""
+
+    code = "home_in_use"
+    http_status = 409
+
+
+class HomeUnusable(SessionError):
+    """A project home could not be read or deleted as a whole."""
+
+    code = "home_unusable"
+
+
 class DaskError(LauncherError):
     """Something about Dask clusters."""
 
@@ -384,3 +408,18 @@ class SandboxUnavailable(OperatorError):
     """Bubblewrap or unprivileged user namespaces are missing on this machine."""
 
     code = "sandbox_unavailable"
+
+
+class EngineError(OperatorError):
+    """The container engine refused or failed at what was asked of it. ``status``: of its answer, 0 without one."""
+
+    code = "engine_error"
+    http_status = 502
+    status: int = 0
+
+
+class EngineUnavailable(EngineError):
+    """There is no container engine, it does not answer, or this user may not use it."""
+
+    code = "engine_unavailable"
+    http_status = 503

@@ -12,7 +12,7 @@ import launcher
 PACKAGE = Path(launcher.__file__).parent
 SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "ports"}
 """Modules of the package's root that any part may use. `config` knows `policy.trust`, which checks its patterns."""
-SETTINGS_OF_PARTS = {"launcher.dask.config"}
+SETTINGS_OF_PARTS = {"launcher.dask.config", "launcher.engine.config"}
 """Settings that stand beside what they are about, and count as `config`."""
 SERVICES = {"launcher.dask.gateway"}
 """Where a second service is wired together, as `app` is the first."""
@@ -21,13 +21,14 @@ ROOT = {"app", "check", "cli", "__main__", "runtimes", "server_environment", "su
 MAY_IMPORT = {
     "store": set(),
     "policy": set(),
+    "engine": set(),
     "sources": {"store"},
     "environments": {"sources", "store"},
-    "builders": {"environments", "sources", "store"},
+    "builders": {"engine", "environments", "sources", "store"},
     "builds": {"builders", "environments", "sources", "store"},
     "sessions": {"builds", "builders", "environments", "sources", "policy", "store"},
     "web": {"sessions", "sources", "environments", "policy"},
-    "dask": {"web", "builders", "hub", "store"},
+    "dask": {"web", "builders", "engine", "hub", "store"},
 }
 """`dask` is the gateway's service, beside the launcher's own. What exactly it takes from others is below."""
 DASK_MAY_IMPORT = {
@@ -60,6 +61,11 @@ HUB_MAY_IMPORT = {
     "launcher.sessions.names",
     "launcher.builders.process.sandbox",
     "launcher.builders.process.store",
+    "launcher.engine.base",
+    "launcher.engine.config",
+    "launcher.engine.find",
+    "launcher.engine.labels",
+    "launcher.engine.service",
 }
 TORNADO = (
     "web/",

@@ -1,0 +1,194 @@
+"""What is asked of an engine and what it answers, in the words of Docker's API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from launcher.engine.labels import KIND, STATE
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What an engine is.
+
+    name: ``podman`` or ``docker``. rootless: whether root in a container is an ordinary user outside.
+    storage_driver: such as ``overlay``. storage: directory of its images. limits: what it can limit, of ``memory``,
+    ``cpu`` and ``pids``. cgroup_version: 1 or 2.
+    """
+
+    name: str
+    version: str
+    rootless: bool
+    storage_driver: str
+    storage: str
+    cgroup_version: int
+    limits: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is on this machine.
+
+    id: ``sha256:`` and 64 digits: never changes, and is what everything of ours names. names: tags pointing to it now.
+    digests: ``name@sha256:…`` in registries. size: bytes with everything below it. layers: digests of its layers,
+    lowest first; images share them.
+    """
+
+    id: str
+    names: tuple[str, ...]
+    digests: tuple[str, ...]
+    labels: Mapping[str, str]
+    size: int
+    created: datetime
+    layers: tuple[str, ...]
+    environment: Mapping[str, str]
+    user: str
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A file or directory of this machine (``source``) seen at ``target``."""
+
+    source: Path
+    target: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True)
+class ContainerOrder:
+    """A container to be made. What is not said is refused: no network, no capability, a read-only root file system.
+
+    image: id of an image. command: replaces the image's entrypoint and command. environment: variables besides the
+        image's own. user: ``uid:gid``; never root unless it is said. binds: see `Bind`.
+    tmpfs: path -> bytes it may hold. writable_root: let changes go to a layer of the container, for a commit.
+    memory_bytes, cpus, processes: limits of all its processes together; None for none. There is no swap besides.
+    ulimits: name -> (soft, hard).
+    capabilities: those that are kept; all others are dropped. new_privileges: whether setuid programs work.
+    network: ``none``, or ``host`` for what an operator starts by hand.
+    labels: see `launcher.engine.labels`; those of state and kind are required. name: "" lets the engine choose one.
+    log_bytes: what the engine keeps of its output; 0 for nothing, when somebody listens (see `Engine.run`).
+    init: a small first process that collects orphans.
+    stop_signal, host_name: as in Docker.
+    """
+
+    image: str
+    command: tuple[str, ...]
+    labels: Mapping[str, str]
+    name: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_directory: str = "/"
+    user: str = "1000:1000"
+    binds: tuple[Bind, ...] = ()
+    tmpfs: Mapping[str, int] = field(default_factory=dict)
+    writable_root: bool = False
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    processes: int | None = None
+    shared_memory_bytes: int | None = None
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
+    new_privileges: bool = False
+    network: str = "none"
+    log_bytes: int = 0
+    init: bool = False
+    stop_signal: str = "SIGTERM"
+    host_name: str = "binder"
+
+    def __post_init__(self) -> None:
+        missing = {STATE, KIND} - self.labels.keys()
+        if missing:
+            raise ValueError(f"a container without the label {min(missing)} could be lost")
+
+    def to_docker(self) -> dict[str, Any]:
+        """The order as the body of Docker's ``POST /containers/create``."""
+        return {
+            "Image": self.image,
+            "Entrypoint": [self.command[0]],
+            "Cmd": list(self.command[1:]),
+            "Env": [f"{name}={value}" for name, value in self.environment.items()],
+            "WorkingDir": self.working_directory,
+            "User": self.user,
+            "Labels": dict(self.labels),
+            "Hostname": self.host_name,
+            "StopSignal": self.stop_signal,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "HostConfig": self._host_config(),
+        }
+
+    def _host_config(self) -> dict[str, Any]:
+        """The part of the order that is about this machine."""
+        config: dict[str, Any] = {
+            "NetworkMode": self.network,
+            "Binds": [f"{one.source}:{one.target}:{'ro' if one.read_only else 'rw'}" for one in self.binds],
+            "Tmpfs": {path: f"rw,nosuid,nodev,mode=1777,size={size}" for path, size in self.tmpfs.items()},
+            "ReadonlyRootfs": not self.writable_root,
+            "CapDrop": ["ALL"],
+            "CapAdd": list(self.capabilities),
+            "SecurityOpt": [] if self.new_privileges else ["no-new-privileges"],
+            "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in self.ulimits.items()],
+            "LogConfig": self._log_config(),
+            "Init": self.init,
+            "Privileged": False,
+        }
+        if self.memory_bytes is not None:
+            config |= {"Memory": self.memory_bytes, "MemorySwap": self.memory_bytes}
+        if self.cpus is not None:
+            config |= {"CpuPeriod": 100_000, "CpuQuota": max(int(self.cpus * 100_000), 1000)}
+        if self.processes is not None:
+            config["PidsLimit"] = self.processes
+        if self.shared_memory_bytes is not None:
+            config["ShmSize"] = self.shared_memory_bytes
+        return config
+
+    def _log_config(self) -> dict[str, Any]:
+        if not self.log_bytes:
+            return {"Type": "none", "Config": {}}
+        return {"Type": "json-file", "Config": {"max-size": f"{max(self.log_bytes // 1024, 1)}k"}}
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container that exists.
+
+    state: ``created``, ``running``, ``paused``, ``exited`` or ``dead``. exit_status: None while it runs or before.
+    out_of_memory: whether it was killed for its memory. pid: of its first process on this machine, 0 when none.
+    """
+
+    id: str
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    state: str
+    created: datetime
+    exit_status: int | None
+    out_of_memory: bool
+    pid: int
+
+    @property
+    def running(self) -> bool:
+        """Whether its processes are there, be they paused."""
+        return self.state in {"running", "paused", "restarting", "stopping"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a container ended: ``status`` as a shell would say it (137: killed); whether that was for its memory."""
+
+    status: int
+    out_of_memory: bool
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What an image made of a container says besides its files; None leaves what the container's own image says."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    working_directory: str | None = None
+    command: tuple[str, ...] | None = None

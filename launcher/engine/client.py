@@ -1,0 +1,317 @@
+"""Speaking to an engine: what the container runtime asks of podman or docker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from aiodocker.execs import Exec
+from aiodocker.stream import Stream
+
+from launcher.engine.base import Container, ContainerOrder, Ended, EngineInfo, Image, ImageConfig
+from launcher.engine.connection import CONFLICT, Body, Connection, in_sentences, refuse_error_line
+from launcher.engine.find import EngineAddress
+from launcher.engine.read import container_from, engine_info, image_from
+from launcher.errors import EngineError
+
+_KILLED = 137
+_ARCHIVE = "application/x-tar"
+_PIECE = 2**20
+
+
+class Output:
+    """What a command writes to its output and error output, in the order in which it arrives.
+
+    Iterate over it once. Who reads slowly slows the writers down. Raises EngineUnavailable when the engine goes away.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with in_sentences():
+            while (message := await self._stream.read_out()) is not None:
+                yield message.data
+
+
+class Running:
+    """A container that was started with somebody listening, see `Engine.run`: its ``id`` and ``output``."""
+
+    def __init__(self, engine: Engine, identifier: str, stream: Stream) -> None:
+        self.id = identifier
+        self.output = Output(stream)
+        self._engine = engine
+
+    async def wait(self) -> Ended:
+        """Wait until it has ended; read its output meanwhile, or it may never end."""
+        return await self._engine.wait(self.id)
+
+
+class Executed:
+    """A command in a container that runs already, see `Engine.execute`: its ``output``, then its ``status``."""
+
+    def __init__(self, command: Exec, stream: Stream) -> None:
+        self.output = Output(stream)
+        self._command = command
+
+    async def status(self) -> int:
+        """The exit status, after the output has been read to its end."""
+        with in_sentences():
+            found = await self._command.inspect()
+        return int(found["ExitCode"] or 0)
+
+
+class Engine:
+    """A connection to an engine. `connect` makes one; close it, or use it as an async context manager.
+
+    Every method raises EngineUnavailable when the engine does not answer and EngineError, with the engine's own
+    words in the hint, when it refuses. An engine of our own that was killed is started again by the next call.
+    """
+
+    def __init__(self, address: EngineAddress) -> None:
+        self.address = address
+        self._connection = Connection(address)
+
+    @classmethod
+    async def connect(cls, address: EngineAddress) -> Self:
+        """A connection that works. Raises EngineUnavailable."""
+        engine = cls(address)
+        try:
+            await engine.info()
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    async def close(self) -> None:
+        """Let go of the engine; containers go on."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def info(self) -> EngineInfo:
+        """What the engine is and can limit."""
+        return engine_info(await self._connection.json("info"), await self._connection.json("version"))
+
+    # Images
+
+    async def image(self, name: str) -> Image | None:
+        """An image by its id, digest or name; None when it is not on this machine."""
+        found = await self._connection.json_if_there(f"images/{name}/json")
+        return image_from(found) if found is not None else None
+
+    async def images(self, labels: Mapping[str, str] | None = None) -> list[Image]:
+        """Images that carry all these labels, newest first; with a value of "" any value will do."""
+        listed = await self._connection.json("images/json", params=_with_labels(labels))
+        found = await asyncio.gather(*(self.image(name) for name in {one["Id"] for one in listed}))
+        return sorted((image for image in found if image is not None), key=lambda image: image.created, reverse=True)
+
+    async def tag(self, image: str, name: str) -> None:
+        """Give an image one more name, ``repository:tag``; takes the name away from the image that had it."""
+        repository, _, tag = name.rpartition(":")
+        await self._connection.json(f"images/{image}/tag", "POST", params={"repo": repository, "tag": tag})
+
+    async def remove_image(self, name: str, *, force: bool = False) -> bool:
+        """Remove a name, or with an id the whole image. False when something still uses it; nothing there is fine.
+
+        ``force`` takes an image with several names too.
+        """
+        params = {"force": "true"} if force else {}
+        try:
+            await self._connection.json_if_there(f"images/{name}", "DELETE", params=params, patient=True)
+        except EngineError as error:
+            if error.status == CONFLICT:
+                return False
+            raise
+        return True
+
+    async def import_image(self, archive: Body, name: str, config: ImageConfig) -> str:
+        """Make an image of a tar archive of a whole file system, called ``repository:tag``; returns its id."""
+        repository, _, tag = name.rpartition(":")
+        params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": "\n".join(_changes(config))}
+        async with self._connection.ask(
+            "images/create", "POST", params=params, body=archive, content=_ARCHIVE, patient=True
+        ) as answer:
+            refuse_error_line(await answer.text())
+        return await self._made(name)
+
+    async def commit(self, container: str, name: str, config: ImageConfig) -> str:
+        """Make an image of a container and what it changed, called ``repository:tag``; returns its id."""
+        repository, _, tag = name.rpartition(":")
+        params = {"container": container, "repo": repository, "tag": tag, "pause": "false"}
+        params["changes"] = "\n".join(_changes(config))
+        answer = await self._connection.json("commit", "POST", params=params, body={}, patient=True)
+        return await self._made(answer["Id"])
+
+    async def _made(self, name: str) -> str:
+        image = await self.image(name)
+        if image is None:
+            raise EngineError("The container engine lost an image that it had just made.", hint="Try again.")
+        return image.id
+
+    async def disk_use(self) -> Mapping[str, Any]:
+        """What images and containers take, as Docker's ``GET /system/df`` says it."""
+        found: Mapping[str, Any] = await self._connection.json("system/df", patient=True)
+        return found
+
+    # Containers
+
+    async def create(self, order: ContainerOrder) -> str:
+        """Make a container and return its id; nothing of it runs before `start`."""
+        params = {"name": order.name} if order.name else {}
+        made = await self._connection.json("containers/create", "POST", params=params, body=order.to_docker())
+        return str(made["Id"])
+
+    async def start(self, container: str) -> None:
+        """Start a container that was made; one that runs is left alone."""
+        await self._connection.json(f"containers/{container}/start", "POST", patient=True)
+
+    @asynccontextmanager
+    async def run(self, order: ContainerOrder) -> AsyncIterator[Running]:
+        """Make a container, listen, and start it. In the end it is removed, with its processes when some are left."""
+        container = await self.create(order)
+        try:
+            async with self._listening(container) as stream:
+                await self.start(container)
+                yield Running(self, container, stream)
+        finally:
+            await asyncio.shield(self.remove(container))
+
+    @asynccontextmanager
+    async def listen(self, container: str) -> AsyncIterator[Output]:
+        """Hear what a container writes from now on; before `start`, all of it."""
+        async with self._listening(container) as stream:
+            yield Output(stream)
+
+    @asynccontextmanager
+    async def _listening(self, container: str) -> AsyncIterator[Stream]:
+        await self._connection.awake()
+        stream = self._connection.docker.containers.container(container).attach(stdout=True, stderr=True)
+        with in_sentences():
+            await stream.__aenter__()
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+    async def container(self, name: str) -> Container | None:
+        """A container by its id or name; None when there is none."""
+        found = await self._connection.json_if_there(f"containers/{name}/json")
+        return container_from(found) if found is not None else None
+
+    async def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
+        """Containers in any state that carry all these labels; with a value of "" any value will do."""
+        params = {"all": "true", **_with_labels(labels)}
+        listed = await self._connection.json("containers/json", params=params)
+        found = await asyncio.gather(*(self.container(one["Id"]) for one in listed))
+        return [container for container in found if container is not None]
+
+    async def wait(self, container: str) -> Ended:
+        """Wait until a container has ended. One that is gone counts as killed."""
+        answer = await self._connection.json_if_there(f"containers/{container}/wait", "POST", patient=True)
+        if answer is None:
+            return Ended(_KILLED, out_of_memory=False)
+        found = await self.container(container)
+        return Ended(int(answer["StatusCode"]), out_of_memory=found is not None and found.out_of_memory)
+
+    async def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        """Send a signal to the first process; SIGKILL ends them all. One that does not run, or is gone, is fine."""
+        try:
+            await self._connection.json_if_there(f"containers/{container}/kill", "POST", params={"signal": signal})
+        except EngineError:  # it says so when there is nothing to kill, each engine with a status of its own
+            found = await self.container(container)
+            if found is not None and found.running:
+                raise
+
+    async def stop(self, container: str, seconds: int = 10) -> None:
+        """Ask a container to end, and kill it after some seconds. One that does not run, or is gone, is fine."""
+        params = {"t": str(seconds)}
+        await self._connection.json_if_there(f"containers/{container}/stop", "POST", params=params, patient=True)
+
+    async def remove(self, container: str) -> None:
+        """Remove a container with its processes and its layer. Nothing there is fine."""
+        params = {"force": "true", "v": "true"}
+        await self._connection.json_if_there(f"containers/{container}", "DELETE", params=params, patient=True)
+
+    async def limit(
+        self,
+        container: str,
+        *,
+        memory_bytes: int | None = None,
+        cpus: float | None = None,
+        processes: int | None = None,
+    ) -> None:
+        """Change the limits of a running container; those that are left out stay."""
+        body: dict[str, Any] = {}
+        if memory_bytes is not None:
+            body |= {"Memory": memory_bytes, "MemorySwap": memory_bytes}
+        if cpus is not None:
+            body |= {"CpuPeriod": 100_000, "CpuQuota": int(cpus * 100_000)}
+        if processes is not None:
+            body["PidsLimit"] = processes
+        await self._connection.json(f"containers/{container}/update", "POST", body=body)
+
+    @asynccontextmanager
+    async def execute(
+        self,
+        container: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        user: str = "",
+        working_directory: str | None = None,
+    ) -> AsyncIterator[Executed]:
+        """Run one more command in a running container; its variables are the container's and ``environment``."""
+        await self._connection.awake()
+        with in_sentences():
+            made = await self._connection.docker.containers.container(container).exec(
+                list(command), environment=dict(environment or {}), user=user, workdir=working_directory
+            )
+            stream = made.start(detach=False)
+            await stream.__aenter__()
+        try:
+            yield Executed(made, stream)
+        finally:
+            await stream.close()
+
+    async def put_archive(self, container: str, path: str, archive: Body) -> None:
+        """Unpack a tar archive below a directory of a container, running or not; owners are those in the archive."""
+        url = f"containers/{container}/archive"
+        params = {"path": path}
+        async with self._connection.ask(url, "PUT", params=params, body=archive, content=_ARCHIVE, patient=True):
+            pass
+
+    @asynccontextmanager
+    async def archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A file or directory of a container as a tar archive, in pieces. EngineError when it is not there."""
+        url = f"containers/{container}/archive"
+        async with self._connection.ask(url, params={"path": path}, patient=True) as answer:
+            yield answer.content.iter_chunked(_PIECE)
+
+
+def _with_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """The parameters of a list: only what carries all labels."""
+    if not labels:
+        return {}
+    wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
+    return {"filters": json.dumps({"label": wanted})}
+
+
+def _changes(config: ImageConfig) -> list[str]:
+    """What an image says about itself, as instructions of a Dockerfile."""
+    lines = [f"LABEL {name}={json.dumps(value)}" for name, value in config.labels.items()]
+    lines += [f"ENV {name}={json.dumps(value)}" for name, value in config.environment.items()]
+    if config.user is not None:
+        lines.append(f"USER {config.user}")
+    if config.working_directory is not None:
+        lines.append(f"WORKDIR {config.working_directory}")
+    if config.command is not None:
+        lines.append(f"CMD {json.dumps(list(config.command))}")
+    return lines

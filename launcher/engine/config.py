@@ -1,0 +1,66 @@
+"""Settings of the container runtime: traits at the edge (``c.LauncherContainers.…``), one frozen dataclass inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from traitlets import Integer, TraitError, Unicode
+from traitlets.config import Configurable
+
+from launcher.engine.sockets import UNIX
+
+
+@dataclass(frozen=True)
+class ContainerSettings:
+    """Everything an operator decided about containers, checked. Field by field the traits of `LauncherContainers`."""
+
+    engine: str
+    base_image: str
+    base_from: str
+    debian_mirror: str
+    session_processes: int
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> ContainerSettings:
+        """The inverse of ``dataclasses.asdict`` after a way through JSON."""
+        values: dict[str, Any] = {one.name: body[one.name] for one in fields(cls)}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
+
+
+class LauncherContainers(Configurable):
+    """The operator's traits about containers; ``c.Launcher.runtime = "container"`` switches them on."""
+
+    engine = Unicode(
+        "",
+        help="Address of podman or docker, such as unix:///run/podman/podman.sock. Empty: `DOCKER_HOST`, podman's "
+        "socket, docker's socket, or a podman of the launcher's own, whichever is there first.",
+    ).tag(config=True)
+    base_image = Unicode(
+        "",
+        help="Image that environments and sessions start from, made by `launcher base-image`. Empty: the one that "
+        "this version of the launcher makes.",
+    ).tag(config=True)
+    base_from = Unicode(
+        "",
+        help="Debian or Ubuntu image that the base image is made from, such as docker.io/library/debian:bookworm. "
+        "Empty: a small Debian made with debootstrap.",
+    ).tag(config=True)
+    debian_mirror = Unicode("", help="Where Debian packages come from. Empty: where this machine gets its own.").tag(
+        config=True
+    )
+    session_processes = Integer(4096, min=64, help="Processes and threads of one session.").tag(config=True)
+
+    def settings(self) -> ContainerSettings:
+        """The traits as `ContainerSettings`. TraitError when one is wrong."""
+        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(ContainerSettings)}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        settings = ContainerSettings(**values)
+        if settings.engine and not settings.engine.startswith(f"{UNIX}/"):
+            raise TraitError(
+                f"engine {settings.engine!r} must be a socket of this machine, such as "
+                "unix:///run/podman/podman.sock: sessions see directories of this machine."
+            )
+        return settings

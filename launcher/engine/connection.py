@@ -1,0 +1,138 @@
+"""Requests to an engine over its unix socket, with errors in sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+from aiodocker import Docker, DockerError
+
+from launcher.engine.find import EngineAddress
+from launcher.engine.sockets import why_silent
+from launcher.errors import EngineError, EngineUnavailable
+
+NOT_FOUND, CONFLICT = 404, 409
+_REFUSED = 400
+# An answer that takes longer will not come; what may take long (waiting, pulling, committing) has no limit of its own.
+_ANSWER = aiohttp.ClientTimeout(total=120, sock_connect=10)
+_PATIENT = aiohttp.ClientTimeout(total=None, sock_connect=10)
+_HOST = "http://engine"  # never looked up: the connector knows one socket only
+
+Body = bytes | AsyncIterator[bytes]
+"""What is sent with a request, whole or in pieces."""
+
+
+class Connection:
+    """One client of one engine. ``docker`` is the same for streams that go both ways."""
+
+    def __init__(self, address: EngineAddress) -> None:
+        self.address = address
+        connector = aiohttp.UnixConnector(str(address.socket), limit=0)  # each listener holds a connection
+        self._session = aiohttp.ClientSession(connector=connector)
+        self.docker = Docker(url=address.url, session=self._session, connector=connector)
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        await self.docker.close()
+        await self._session.close()
+
+    async def awake(self) -> None:
+        """Start the engine again when it is our own and has ended. Raises EngineUnavailable."""
+        if self.address.own is not None and why_silent(self.address.socket):
+            await asyncio.to_thread(self.address.own.ensure)
+
+    @asynccontextmanager
+    async def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content: str = "application/json",
+        patient: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer that is not an error. ``patient``: it may take as long as it likes.
+
+        Raises EngineUnavailable, or EngineError with the engine's words.
+        """
+        await self.awake()
+        with in_sentences():
+            async with self._session.request(
+                method,
+                f"{_HOST}/{path}",
+                params=dict(params or {}),
+                data=body,
+                headers={"Content-Type": content} if body is not None else None,
+                timeout=_PATIENT if patient else _ANSWER,
+            ) as answer:
+                if answer.status >= _REFUSED:
+                    raise DockerError(answer.status, _words(await answer.text()))
+                yield answer
+
+    async def json(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        patient: bool = False,
+    ) -> Any:
+        """The JSON of an answer, None when it has none."""
+        data = json.dumps(body).encode() if body is not None else None
+        async with self.ask(path, method, params=params, body=data, patient=patient) as answer:
+            text = await answer.text()
+        return json.loads(text) if text.strip() else None
+
+    async def json_if_there(self, path: str, method: str = "GET", **more: Any) -> Any:
+        """The same, and None when what it is about does not exist."""
+        try:
+            return await self.json(path, method, **more)
+        except EngineError as error:
+            if error.status != NOT_FOUND:
+                raise
+            return None
+
+
+@contextmanager
+def in_sentences() -> Iterator[None]:
+    """Turn what the client library raises into errors of ours."""
+    try:
+        yield
+    except DockerError as error:
+        problem = EngineError("The container engine refused.", hint=f"It says: {error.message}")
+        problem.status = error.status
+        raise problem from error
+    except TimeoutError as error:
+        raise EngineUnavailable(
+            "The container engine takes too long to answer.", hint="See what keeps this machine busy, then try again."
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise EngineUnavailable(
+            "The container engine does not answer.", hint="Start it again; `launcher check` says which one is used."
+        ) from error
+
+
+def refuse_error_line(text: str) -> None:
+    """Raise EngineError when one of the JSON lines of a long answer reports an error."""
+    for line in text.splitlines():
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(said, dict) and said.get("error"):
+            raise EngineError("The container engine refused.", hint=f"It says: {said['error']}")
+
+
+def _words(text: str) -> str:
+    """What an engine says in the body of an error."""
+    try:
+        said = json.loads(text)
+        return str(said.get("cause") or said["message"])
+    except (ValueError, LookupError, AttributeError):
+        return text.strip()[:500]
