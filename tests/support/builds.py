@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -84,7 +85,9 @@ def request(
     if recipe.get("post_build") or recipe.get("installs_project"):
         recipe.setdefault("tree", git(snapshot.cache, "rev-parse", "HEAD^{tree}"))
     made = Recipe(kind, main=main, files=named, **recipe)
-    return BuildRequest(BuildId(f"build-{number}"), EnvironmentKey(f"{number:064x}"), made, snapshot)
+    # Other test processes build at the same time: no two builds of one machine may have one id.
+    build_id = BuildId(f"build-{os.getpid()}-{number}")
+    return BuildRequest(build_id, EnvironmentKey(f"{number:064x}"), made, snapshot)
 
 
 @contextmanager
