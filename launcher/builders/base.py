@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
-from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe
+from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, Storage
 
 
 class BuildLog(Protocol):
@@ -47,7 +48,19 @@ class Builder(Protocol):
         """Whether a `BuiltEnvironment.reference` can start sessions now."""
 
     async def remove(self, reference: str) -> None:
-        """Delete an environment. Nothing there is fine."""
+        """Delete an environment that nothing uses. Nothing there is fine; what an engine knows to be in use stays."""
 
     async def references(self) -> frozenset[str]:
         """Every environment present, known to a row or not: the sweep compares."""
+
+    async def storage(self, references: frozenset[str] | None = None) -> Storage:
+        """What these environments take on disk, or all that are present. Those that are gone are left out."""
+
+    async def reap_others(self, builds: frozenset[BuildId]) -> None:
+        """Like `reap`, for whatever of this launcher's builds is there and belongs to none of these."""
+
+    async def collect_caches(self, unused_since: datetime) -> int:
+        """Delete what only makes builds quicker and was not used since; bytes that are free now, about.
+
+        Called while no build runs.
+        """

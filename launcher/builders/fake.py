@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from launcher.builders.base import BuildLog
 from launcher.environments import wants_dask
@@ -18,9 +19,11 @@ from launcher.models import (
     BuildRequest,
     BuiltEnvironment,
     EnvironmentKey,
+    EnvironmentSize,
     Recipe,
     RecipeKind,
     SessionMode,
+    Storage,
 )
 
 _UNSUPPORTED = frozenset({RecipeKind.CONDA, RecipeKind.R, RecipeKind.JULIA, RecipeKind.NIX, RecipeKind.DOCKERFILE})
@@ -108,6 +111,23 @@ class FakeBuilder:
     async def references(self) -> frozenset[str]:
         """Every environment made and not removed."""
         return frozenset(self._environments)
+
+    async def storage(self, references: frozenset[str] | None = None) -> Storage:
+        """Every environment is as big as it said when it was built, and shares nothing."""
+        found = {
+            reference: EnvironmentSize(built.size_bytes, 0)
+            for reference, built in self._environments.items()
+            if references is None or reference in references
+        }
+        return Storage(found, sum(size.own_bytes for size in found.values()))
+
+    async def reap_others(self, builds: frozenset[BuildId]) -> None:
+        """Remove what `crash` left of other builds."""
+        self.left_behind &= builds
+
+    async def collect_caches(self, unused_since: datetime) -> int:  # noqa: ARG002 - it has none
+        """There are none."""
+        return 0
 
 
 def _environment(fingerprint: str, request: BuildRequest) -> BuiltEnvironment:

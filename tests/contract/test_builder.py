@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from launcher.builders.process.builder import ProcessBuilder
 from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.environments import with_dask
 from launcher.errors import BuildError, BuildFailed, RecipeUnsupported
-from launcher.models import BuildRequest, EnvironmentKey, RecipeKind
+from launcher.models import BuildId, BuildRequest, EnvironmentKey, RecipeKind
 from tests.support.builds import MemoryLog, request
 from tests.support.package_index import package_index
 from tests.support.wheels import kernel_wheels, sdist, wheel
@@ -36,6 +37,8 @@ class Harness(Protocol):
     def slow(self) -> BuildRequest: ...
 
     def remains(self) -> list[str]: ...
+
+    def leave_behind(self, build_id: BuildId) -> None: ...
 
 
 @dataclass
@@ -61,6 +64,10 @@ class ProcessHarness:
         places = (self.directory / "state" / "builds", self.directory / "state" / "cache" / "staging")
         return [str(path) for place in places if place.exists() for path in place.iterdir()]
 
+    def leave_behind(self, build_id: BuildId) -> None:
+        for place in (self.directory / "state" / "builds", self.directory / "state" / "cache" / "staging"):
+            (place / build_id / "somewhere").mkdir(parents=True)
+
 
 class FakeHarness:
     def __init__(self, directory: Path) -> None:
@@ -81,6 +88,9 @@ class FakeHarness:
         made = self.good("slow")
         self.builder.hold()
         return made
+
+    def leave_behind(self, build_id: BuildId) -> None:
+        self.builder.crash(build_id)
 
     def remains(self) -> list[str]:
         return [*self.builder.running, *self.builder.left_behind]
@@ -203,6 +213,43 @@ async def test_removing_makes_an_environment_not_exist(harness: Harness) -> None
     again = await harness.builder.build(made, MemoryLog())
     assert again.reference == built.reference
     assert await harness.builder.exists(again.reference)
+
+
+async def test_storage_tells_what_each_environment_takes_and_counts_nothing_twice(harness: Harness) -> None:
+    built = [await harness.builder.build(harness.good(name), MemoryLog()) for name in ("alpha", "beta")]
+    references = {one.reference for one in built}
+    storage = await harness.builder.storage()
+    assert storage.environments.keys() == references
+    assert all(size.own_bytes > 0 and size.shared_bytes >= 0 for size in storage.environments.values())
+    own = sum(size.own_bytes for size in storage.environments.values())
+    assert own <= storage.total_bytes <= own + sum(size.shared_bytes for size in storage.environments.values())
+    one = await harness.builder.storage(frozenset({built[0].reference, "0" * 64}))
+    assert one.environments.keys() == {built[0].reference}
+    await harness.builder.remove(built[0].reference)
+    assert (await harness.builder.storage()).total_bytes < storage.total_bytes
+
+
+async def test_what_other_builds_left_is_reaped_and_a_running_one_goes_on(harness: Harness) -> None:
+    task, _ = await until_it_says(harness.builder, made := harness.slow(), "waiting")
+    await harness.builder.reap_others(frozenset({made.build_id}))
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    harness.leave_behind(BuildId("lost"))
+    assert harness.remains()
+    await harness.builder.reap_others(frozenset())
+    assert harness.remains() == []
+
+
+async def test_caches_can_be_emptied_and_the_next_build_fills_them_again(harness: Harness) -> None:
+    built = await harness.builder.build(harness.good(), MemoryLog())
+    assert await harness.builder.collect_caches(datetime.now(UTC)) >= 0
+    assert await harness.builder.exists(built.reference)
+    await harness.builder.remove(built.reference)
+    await harness.builder.collect_caches(datetime.now(UTC))
+    again = await harness.builder.build(harness.good(), MemoryLog())
+    assert again.reference == built.reference
 
 
 async def test_a_reference_nobody_made_does_not_exist(harness: Harness) -> None:

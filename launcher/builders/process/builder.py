@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections import defaultdict
 from contextlib import suppress
+from datetime import datetime
 
 from launcher.builders.base import BuildLog
 from launcher.builders.process import interpreters
@@ -15,13 +16,15 @@ from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.publisher import StorePublisher
 from launcher.builders.process.runner import kill_build
 from launcher.builders.process.steps import SandboxRunner
+from launcher.builders.process.storage import measure
 from launcher.builders.process.store import EnvironmentMeta, EnvironmentStore
+from launcher.builders.uv.cache import collect_wheels
 from launcher.builders.uv.dask import DaskPackages
 from launcher.builders.uv.pipeline import Build
 from launcher.builders.uv.pythons import Interpreter, choose
-from launcher.builders.uv.workspace import Workspace, remove_build
+from launcher.builders.uv.workspace import Workspace, builds_on_disk, remove_build, wheels
 from launcher.errors import BuildLimitExceeded, PythonUnavailable, RecipeUnsupported
-from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, RecipeKind
+from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, RecipeKind, Storage
 
 _FORMAT = 1  # of an environment on disk; a new one makes new environments
 _UNSUPPORTED = {
@@ -120,12 +123,31 @@ class ProcessBuilder:
 
     async def remove(self, reference: str) -> None:
         """Delete an environment."""
+        if (compiling := self._compiling.get(reference)) is not None:
+            compiling.cancel()
+            await asyncio.wait([compiling])
         await asyncio.to_thread(self._store.remove, reference)
 
     async def references(self) -> frozenset[str]:
         """Every environment on disk."""
         await asyncio.to_thread(self._store.sweep)
         return await asyncio.to_thread(self._store.references)
+
+    async def storage(self, references: frozenset[str] | None = None) -> Storage:
+        """See `Builder.storage`: what is linked to the cache of wheels or to other environments is shared."""
+        present = await asyncio.to_thread(self._store.references)
+        wanted = present if references is None else present & references
+        return await asyncio.to_thread(measure, [self._store.path(reference) for reference in sorted(wanted)])
+
+    async def reap_others(self, builds: frozenset[BuildId]) -> None:
+        """End and remove what is left of other builds than these."""
+        for build_id in await asyncio.to_thread(builds_on_disk, self._config):
+            if build_id not in builds:
+                await self.reap(build_id)
+
+    async def collect_caches(self, unused_since: datetime) -> int:
+        """Delete wheels that no environment uses."""
+        return await asyncio.to_thread(collect_wheels, wheels(self._config), unused_since)
 
     def meta(self, reference: str) -> EnvironmentMeta | None:
         """What a session spawner must know of an environment, or None when it is not there."""

@@ -171,7 +171,7 @@ def disk_usage(directory: Path) -> int:
     """Bytes that files below a directory take on disk; a file with several names counts once, no link is followed."""
     seen: set[int] = set()
     total = 0
-    for status in _walk(directory):
+    for status in walk(directory):
         if status.st_nlink > 1:
             if status.st_ino in seen:
                 continue
@@ -180,7 +180,8 @@ def disk_usage(directory: Path) -> int:
     return total
 
 
-def _walk(directory: Path) -> Iterator[os.stat_result]:
+def walk(directory: Path) -> Iterator[os.stat_result]:
+    """The status of everything below a directory; what is closed or gone meanwhile is left out."""
     pending = [str(directory)]
     while pending:
         try:

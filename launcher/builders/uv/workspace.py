@@ -235,3 +235,14 @@ def remove_build(config: UvBuilderConfig, build_id: BuildId) -> None:
     """Delete the private and the staging directory of a build."""
     remove_tree(config.work / build_id)
     remove_tree(config.cache / _STAGING / build_id)
+
+
+def builds_on_disk(config: UvBuilderConfig) -> frozenset[BuildId]:
+    """Every build that left a directory, whether it runs or not."""
+    places = (config.work, config.cache / _STAGING)
+    return frozenset(BuildId(path.name) for place in places if place.is_dir() for path in place.iterdir())
+
+
+def wheels(config: UvBuilderConfig) -> Path:
+    """The cache directory of uv, shared by all builds."""
+    return config.cache / _WHEELS
