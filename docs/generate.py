@@ -129,7 +129,8 @@ def routes() -> list[tuple[re.Pattern[str], type[Any]]]:
     """Pattern and handler of every route of the service, with `PREFIX`."""
     settings = WebSettings(build_token_secret=b"-" * 32, service_prefix=PREFIX)
     nobody: Any = object()  # no request is made, so nobody is asked
-    application = make_application(WebParts(launches=nobody, sources=nobody, settings=settings, hub_auth=nobody))
+    parts = WebParts(launches=nobody, history=nobody, mine=nobody, sources=nobody, settings=settings, hub_auth=nobody)
+    application = make_application(parts)
     return [(rule.matcher.regex, rule.target) for rule in application.wildcard_router.rules]
 
 
@@ -147,6 +148,7 @@ _SPELLINGS = (
     (r"v2/[^/]+/.+", "v2/<provider>/<spec>"),
     (r"repo/[^/]+/[^/]+(?:/.*)?", "repo/<user>/<repository>[/<path>]"),
     (r"([A-Za-z0-9_-]{1,64})", "<build id>"),
+    (r"([A-Za-z0-9._~@-]{0,64})", "<server>"),
     (r"([0-9a-f]{32})", "<cluster>"),
     (r"([0-9a-z]{1,64})", "<process>"),
     (r"static/(.*)", "static/<file>"),

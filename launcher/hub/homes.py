@@ -32,6 +32,11 @@ def make_home(directory: Path, owner: tuple[int, int] | None = None) -> Path:
     return directory
 
 
+def project_directory(projects: Path, user: str, project: str) -> Path:
+    """Where the home of one person and one unknown repository is, or would be."""
+    return projects / directory_name(user) / project
+
+
 def project_home(projects: Path, user: str, project: str, owner: tuple[int, int] | None = None) -> Path:
     """The home that sessions of one unknown repository see, for one person."""
-    return make_home(projects / directory_name(user) / project, owner)
+    return make_home(project_directory(projects, user, project), owner)

@@ -137,12 +137,12 @@ class Launches(Protocol):
         """
 
     def build_log(
-        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
+        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True, shared: bool = False
     ) -> AsyncIterator[LaunchEvent | LogBatch]:
-        """The log of one build from byte ``after``; ends when the build does. The first step raises BuildNotFound."""
+        """The log of one build from byte ``after``; ends when the build does. The first step raises BuildNotFound.
+
+        ``shared``: somebody who may see the build showed it to this person.
+        """
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """Cancel a build this person asked for (or any, for admins). Raises BuildNotFound, NotAllowed."""
-
-    async def builds(self, person: Person) -> list[dict[str, Any]]:
-        """Builds this person asked for, newest first (all of them, for admins), as JSON values."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -34,6 +35,17 @@ class Server:
     url: str
     ready: bool
     pending: str | None
+
+
+@dataclass(frozen=True)
+class HubSession:
+    """A server that is not stopped. ``state``: ready, starting or stopping; ``name`` is "" for the default server."""
+
+    name: str
+    url: str
+    state: str
+    started: datetime | None
+    last_activity: datetime | None
 
 
 class HubClient:
@@ -72,13 +84,26 @@ class HubClient:
 
     async def server(self, user: str, name: str) -> Server | None:
         """The person's server of this name, running or pending; None when it is stopped or was never there."""
-        response = await self._call("GET", f"/users/{quote(user)}")
-        if response.code != 200:  # noqa: PLR2004
-            raise HubUnavailable("JupyterHub does not show your servers to the launcher.", hint="Log in again.")
-        model = json.loads(response.body)["servers"].get(name)
+        model = (await self._servers(user)).get(name)
         if model is None or not (model.get("ready") or model.get("pending")):
             return None
         return Server(name, model["url"], bool(model.get("ready")), model.get("pending"))
+
+    async def sessions(self, user: str) -> tuple[HubSession, ...]:
+        """Every server of the person that runs, starts or stops, the default one too."""
+        servers = await self._servers(user)
+        return tuple(
+            _hub_session(name, model)
+            for name, model in servers.items()
+            if model.get("ready") or model.get("pending") in _STATES
+        )
+
+    async def _servers(self, user: str) -> dict[str, dict[str, Any]]:
+        response = await self._call("GET", f"/users/{quote(user)}")
+        if response.code != 200:  # noqa: PLR2004
+            raise HubUnavailable("JupyterHub does not show your servers to the launcher.", hint="Log in again.")
+        servers: dict[str, dict[str, Any]] = json.loads(response.body)["servers"]
+        return servers
 
     async def start(self, user: str, name: str, user_options: dict[str, Any]) -> None:
         """Ask for the server; returns when the Hub says it runs or has begun. Raises SessionStartFailed."""
@@ -114,8 +139,10 @@ class HubClient:
                     return
 
     async def stop(self, user: str, name: str) -> None:
-        """Stop the server if it runs."""
-        await self._call("DELETE", f"/users/{quote(user)}/servers/{quote(name)}")
+        """Stop the server if it runs. Raises HubUnavailable when the Hub does not do it now."""
+        response = await self._call("DELETE", f"/users/{quote(user)}/servers/{quote(name)}")
+        if response.code >= _HTTP_BAD_REQUEST and response.code != _HTTP_NOT_FOUND:
+            raise HubUnavailable("JupyterHub could not stop the session now.", hint="Try again in a moment.")
 
     async def access_token(self, user: str, name: str, *, seconds: int) -> str | None:
         """A short-lived token that opens this one server and nothing else; None when our token may not make one.
@@ -126,6 +153,19 @@ class HubClient:
         body = {"expires_in": seconds, "note": "launcher: opens one session", "scopes": [scope]}
         response = await self._call("POST", f"/users/{quote(user)}/tokens", body)
         return str(json.loads(response.body)["token"]) if response.code in {200, 201} else None
+
+
+_STATES = {"spawn": "starting", "stop": "stopping"}
+
+
+def _hub_session(name: str, model: dict[str, Any]) -> HubSession:
+    state = _STATES.get(str(model.get("pending")), "ready")
+    return HubSession(name, str(model["url"]), state, _time(model.get("started")), _time(model.get("last_activity")))
+
+
+def _time(text: str | None) -> datetime | None:
+    """A moment as the Hub writes it: ISO 8601 in UTC."""
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
 
 _START_HINT = "Open the launch link again; if it happens again, tell the people who run this hub."

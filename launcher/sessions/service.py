@@ -10,15 +10,15 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from launcher.builds.records import LogRecord
-from launcher.errors import BuildNotFound, LauncherError, NotAllowed
-from launcher.models import BuildId, BuildStatus, Person, ServerName, Spec, Username
+from launcher.errors import LauncherError, NotAllowed
+from launcher.models import BuildId, Person, ServerName, Spec, Username
 from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview
+from launcher.sessions.history import BuildHistory
 from launcher.sessions.launch import Launch, failure
 from launcher.sessions.names import server_name
 from launcher.sessions.parts import LaunchParts, Ready, read_recipe
 from launcher.sessions.tasks import LaunchTask, Turns
-from launcher.store import BuildRow, Store
 
 TOKEN_SECONDS = 3600
 
@@ -33,6 +33,7 @@ class LaunchService:
         self._parts = parts
         self._public_url = public_url.rstrip("/")
         self._turns = Turns()
+        self._history = BuildHistory(parts.store)
         self._batches: WeakValueDictionary[int, LogBatch] = WeakValueDictionary()
         self._running: dict[tuple[Username, str, bool, bool], tuple[Launch, LaunchTask]] = {}
 
@@ -141,10 +142,10 @@ class LaunchService:
         return token or request.hub_token
 
     async def build_log(
-        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
+        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True, shared: bool = False
     ) -> AsyncIterator[LaunchEvent | LogBatch]:
         """See `Launches.build_log`."""
-        self._row(person, build_id)
+        self._history.one(person, build_id, shared=shared)
         async for batch in self._log(build_id, after, follow=follow):
             yield batch
 
@@ -170,25 +171,13 @@ class LaunchService:
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """See `Launches.cancel_build`."""
-        row = self._row(person, build_id)
+        row = self._history.one(person, build_id).row
         if row.asked_by != person.name and not person.admin:
             raise NotAllowed("Only the person who asked for a build, or an admin, can cancel it.")
         for key, (_, task) in list(self._running.items()):
             if task.waits_for(build_id):
                 self._forget(key, task)  # the next click is a new launch, not a listener of this one's end
         await self._parts.builds.cancel(build_id)
-
-    async def builds(self, person: Person) -> list[dict[str, Any]]:
-        """See `Launches.builds`."""
-        rows = self._parts.store.builds_of(None if person.admin else person.name, limit=200)
-        return [_build_json(row, self._parts.store) for row in rows]
-
-    def _row(self, person: Person, build_id: BuildId) -> BuildRow:
-        row = self._parts.store.build(build_id)
-        store = self._parts.store
-        if row is None or not (person.admin or store.asked_for_build(person.name, build_id)):
-            raise BuildNotFound("There is no such build.", hint="It may be somebody else's, or older than the history.")
-        return row
 
 
 def _with(preview: Preview, **changes: Any) -> Preview:
@@ -199,20 +188,3 @@ def _position(after: str | None) -> tuple[str, int] | None:
     """``<build id>:<byte offset>`` taken apart; None for anything else."""
     build, colon, offset = (after or "").rpartition(":")
     return (build, int(offset)) if colon and offset.isdigit() else None
-
-
-def _build_json(row: BuildRow, store: Store) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "environment": row.environment_key,
-        "status": row.status.value,
-        "spec": row.spec,
-        "asked_by": row.asked_by,
-        "created": row.created.isoformat(),
-        "started": row.started.isoformat() if row.started else None,
-        "finished": row.finished.isoformat() if row.finished else None,
-        "error": {"code": row.error_code, "message": row.error_message, "hint": row.error_hint}
-        if row.error_code
-        else None,
-        "queue_position": store.queue_position(row.id) if row.status is BuildStatus.WAITING else None,
-    }

@@ -36,18 +36,22 @@ class HistoryCalls(Calls):
 
         The page after a page is asked for with the number of its last build, so that new builds move nothing.
         """
-        query = sa.select(builds).order_by(builds.c.number.desc()).limit(limit)
+        number: sa.Column[int] = builds.c.number
+        query = sa.select(builds)
+        if wanted.username is not None:
+            # ordered by the index of this person's builds, so that others' builds are never looked at
+            number = build_people.c.build_number
+            query = query.join(build_people, number == builds.c.number)
+            query = query.where(build_people.c.username == wanted.username)
         if before is not None:
-            query = query.where(builds.c.number < before)
+            query = query.where(number < before)
         if wanted.statuses:
             query = query.where(builds.c.status.in_(wanted.statuses))
-        if wanted.username is not None:
-            joined = build_people.c.build_number == builds.c.number
-            query = query.join(build_people, joined).where(build_people.c.username == wanted.username)
         if wanted.text:
             query = query.where(_says(wanted.text))
         with self._database.read() as connection:
-            return [BuildRow(**row) for row in connection.execute(query).mappings()]
+            found = connection.execute(query.order_by(number.desc()).limit(limit))
+            return [BuildRow(**row) for row in found.mappings()]
 
 
 def _says(text: str) -> sa.ColumnElement[bool]:

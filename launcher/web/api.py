@@ -9,8 +9,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from launcher.errors import BadRequest, BuildNotFound
-from launcher.models import BuildId
+from launcher.errors import BadRequest, LoginRequired
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.web.base import BaseHandler, Visitor, is_yes
 from launcher.web.headers import cors_headers
@@ -162,26 +161,17 @@ class BuildTokenHandler(ApiHandler):
         self.finish({"build_token": self.tokens.renew(_field(body, "build_token", str, ""), subject)})
 
 
-class BuildsHandler(ApiHandler):
-    """``GET /api/v1/builds``."""
+class TokenHandler(ApiHandler):
+    """A handler for clients with a token of their own.
 
-    async def get(self) -> None:
-        """Builds this person asked for, newest first."""
-        self.finish({"builds": await self.parts.launches.builds(self.require_visitor().person)})
+    Code of a session runs in browsers on our own origin: what reads or changes all that is a person's takes no cookie.
+    """
 
-
-class OneBuildHandler(ApiHandler):
-    """``/api/v1/builds/<id>``."""
-
-    async def get(self, build_id: str) -> None:
-        """One build. The list is what this person may see, so it is where to look."""
-        builds = await self.parts.launches.builds(self.require_visitor().person)
-        found = next((row for row in builds if row.get("id") == build_id), None)
-        if found is None:
-            raise BuildNotFound("There is no such build.", hint="It may be somebody else's, or older than the history.")
-        self.finish({"build": found})
-
-    async def delete(self, build_id: str) -> None:
-        """Cancel it."""
-        await self.parts.launches.cancel_build(self.require_visitor().person, BuildId(build_id))
-        self.set_status(HTTPStatus.NO_CONTENT)
+    def require_token(self) -> Visitor:
+        """The visitor. Raises LoginRequired for nobody and for a browser's login."""
+        visitor = self.require_visitor()
+        if not visitor.by_header:
+            raise LoginRequired(
+                "This address wants a token, not a browser's login.", hint="Send `Authorization: token`."
+            )
+        return visitor

@@ -10,11 +10,12 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.web import Application, RequestHandler
 
-from launcher.web.api import BuildsHandler, BuildTokenHandler, LaunchesHandler, OneBuildHandler, PreviewHandler
+from launcher.web.api import BuildTokenHandler, LaunchesHandler, PreviewHandler
 from launcher.web.base import BaseHandler, log, log_text
 from launcher.web.build import BuildHandler
 from launcher.web.build_log import BuildEventsHandler, BuildLogHandler
 from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
+from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
@@ -22,6 +23,14 @@ from launcher.web.links import FileHandler, GoHandler, HomeHandler, LegacyRedire
 from launcher.web.login import OAuthCallbackHandler
 from launcher.web.metrics import WebMetrics
 from launcher.web.pages import AboutHandler, NotFoundHandler
+from launcher.web.mine_api import (
+    ProjectHomeArchiveHandler,
+    ProjectHomeHandler,
+    RepositoriesHandler,
+    SessionHandler,
+    SessionsHandler,
+    TrustHandler,
+)
 from launcher.web.service import (
     Health,
     HealthHandler,
@@ -32,6 +41,7 @@ from launcher.web.service import (
 )
 from launcher.web.settings import WebParts
 from launcher.web.tokens import BuildTokens
+from launcher.web.share import ShareKeys
 
 _LOGIN_CACHE_SECONDS = 60  # how long a login that the Hub ended may still open pages
 _STATIC = str(files("launcher.web") / "static")
@@ -71,6 +81,7 @@ def make_application(parts: WebParts) -> LauncherApplication:
         ),
         stream_slots=StreamSlots(settings.streams_per_person, settings.streams_total),
         launch_rate=LaunchRate(settings.launches_per_minute),
+        share_keys=ShareKeys(settings.build_token_secret, settings.previous_token_secrets),
         health=Health(tuple(parts.health_checks)),
         metrics=metrics,
     )
@@ -81,6 +92,7 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
     build = base + r"api/v1/builds/([A-Za-z0-9_-]{1,64})"
     cluster, process = "/([0-9a-f]{32})", "/([0-9a-z]{1,64})"
     static = {"path": _STATIC}
+    server = "([A-Za-z0-9._~@-]{0,64})"
     return [
         (base, HomeHandler),
         (base + r"about", AboutHandler),
@@ -110,6 +122,13 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (build + r"/events", BuildEventsHandler),
         (base + r"api/v1/clusters", ClustersHandler),
         (base + r"api/v1/clusters" + cluster, ClusterHandler),
+        (build + r"/share", ShareBuildHandler),
+        (base + r"api/v1/sessions", SessionsHandler),
+        (base + r"api/v1/sessions/" + server, SessionHandler),
+        (base + r"api/v1/repositories", RepositoriesHandler),
+        (base + r"api/v1/trust", TrustHandler),
+        (base + r"api/v1/project-homes/" + server, ProjectHomeHandler),
+        (base + r"api/v1/project-homes/" + server + "/archive", ProjectHomeArchiveHandler),
         (base + r"api/v1/clusters" + cluster + "/logs", ClusterLogsHandler),
         (base + r"api/v1/clusters" + cluster + "/logs" + process, ClusterLogHandler),
     ]

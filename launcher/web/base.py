@@ -26,6 +26,7 @@ from launcher.errors import (
 )
 from launcher.log import without_credentials
 from launcher.models import Person, Username
+from launcher.web.share import ShareKeys
 from launcher.web.headers import SECURITY_HEADERS, content_security_policy, host_of_origin
 from launcher.web.tokens import BuildTokens, TokenSubject
 
@@ -69,6 +70,16 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # j
         """The build tokens."""
         tokens: BuildTokens = self.application.settings["build_tokens"]
         return tokens
+
+    @property
+    def share_keys(self) -> ShareKeys:
+        """The keys of builds that are shown to others."""
+        keys: ShareKeys = self.application.settings["share_keys"]
+        return keys
+
+    def was_shown(self, build_id: str) -> bool:
+        """Whether the query holds the key of this build: somebody who may see it showed it to this person."""
+        return self.share_keys.opens(self.first_argument("key"), build_id)
 
     @property
     def hub_auth(self) -> HubOAuth:

@@ -23,7 +23,9 @@ class _LogHandler(EventStreamHandler):
     def log(self, build_id: str, *, after: int, follow: bool) -> AsyncGenerator[LaunchEvent | LogBatch, None]:
         """The log's events; the first step raises BuildNotFound."""
         person = self.require_visitor().person
-        events = self.parts.launches.build_log(person, BuildId(build_id), after=after, follow=follow)
+        events = self.parts.launches.build_log(
+            person, BuildId(build_id), after=after, follow=follow, shared=self.was_shown(build_id)
+        )
         return cast("AsyncGenerator[LaunchEvent | LogBatch, None]", events)
 
 

@@ -8,26 +8,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from launcher.errors import LoginRequired
-from launcher.web.api import ApiHandler
-from launcher.web.base import Visitor
+from launcher.web.api import TokenHandler
 from launcher.web.clusters import clusters_of
 
 
-class _TokenHandler(ApiHandler):
-    """A handler for clients with a token of their own."""
-
-    def require_token(self) -> Visitor:
-        """The visitor. Raises LoginRequired for nobody and for a browser's login."""
-        visitor = self.require_visitor()
-        if not visitor.by_header:
-            raise LoginRequired(
-                "This address wants a token, not a browser's login.", hint="Send `Authorization: token`."
-            )
-        return visitor
-
-
-class ClustersHandler(_TokenHandler):
+class ClustersHandler(TokenHandler):
     """``/api/v1/clusters``."""
 
     async def get(self) -> None:
@@ -38,7 +23,7 @@ class ClustersHandler(_TokenHandler):
         self.finish({"clusters": clusters, "limits": dict(found.limits), "used": dict(found.used)})
 
 
-class ClusterHandler(_TokenHandler):
+class ClusterHandler(TokenHandler):
     """``/api/v1/clusters/<name>``."""
 
     async def delete(self, name: str) -> None:
@@ -48,7 +33,7 @@ class ClusterHandler(_TokenHandler):
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
-class ClusterLogsHandler(_TokenHandler):
+class ClusterLogsHandler(TokenHandler):
     """``/api/v1/clusters/<name>/logs``."""
 
     async def get(self, name: str) -> None:
@@ -58,7 +43,7 @@ class ClusterLogsHandler(_TokenHandler):
         self.finish({"logs": list(names)})
 
 
-class ClusterLogHandler(_TokenHandler):
+class ClusterLogHandler(TokenHandler):
     """``/api/v1/clusters/<name>/logs/<process>``."""
 
     async def get(self, name: str, process: str) -> None:

@@ -59,10 +59,10 @@ class HomeHandler(PageHandler):
     async def get(self) -> None:
         """The form and this person's recent builds."""
         visitor = self.require_visitor()
-        builds = await self.parts.launches.builds(visitor.person)
+        builds = self.parts.history.page(visitor.person, limit=10).builds
         self.render_page(
             "home.html",
-            builds=builds[:10],
+            builds=[build.to_json() for build in builds],
             providers=self.parts.sources.describe(),
             dask_choice=self.parts.launches.can_choose_dask(visitor.person),
         )

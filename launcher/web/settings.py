@@ -13,6 +13,8 @@ from jupyterhub.services.auth import HubOAuth
 from launcher.errors import ConfigurationInvalid
 from launcher.sessions.base import Launches
 from launcher.sessions.clusters import Clusters
+from launcher.sessions.history import BuildHistory
+from launcher.sessions.mine import MyLaunches
 from launcher.sources.base import Sources
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+/?")
@@ -80,6 +82,8 @@ class WebParts:
     """
 
     launches: Launches
+    history: BuildHistory
+    mine: MyLaunches
     sources: Sources
     settings: WebSettings
     hub_auth: HubOAuth | None = None

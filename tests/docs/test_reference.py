@@ -187,6 +187,7 @@ FILLED = {
     "<provider>/<spec>": "gh/org/repo/main",
     "<user>/<repository>[/<path>]": "org/repo",
     "<build id>": "a1b2",
+    "<server>": "repository-abc",
     "<cluster>": "0" * 32,
     "<process>": "scheduler",
     "<file>": "launcher.css",

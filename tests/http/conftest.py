@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,13 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from launcher.hub.homes import project_directory
+from launcher.policy.trust import TrustPolicy
 from launcher.sessions.clusters import Clusters
+from launcher.sessions.history import BuildHistory
+from launcher.sessions.mine import MyLaunches
+from launcher.sessions.project_homes import ProjectHomes
+from launcher.store import Store
 from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 from tests.support.hub import RunningHub
@@ -25,6 +33,7 @@ SECRET = b"a build token secret of the tests"
 PREFIX = "/services/binder/"
 
 _SERVICE = """
+c.Authenticator.admin_users = {{"olga"}}
 c.JupyterHub.services.append({{
     "name": "binder", "url": "http://127.0.0.1:{port}", "api_token": "{token}", "oauth_no_confirm": True,
     "oauth_client_allowed_scopes": ["servers!user", "read:users!user", "access:servers!user"]}})
@@ -35,9 +44,12 @@ c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self", "access:serv
 class WebThread:
     """The application in a thread with its own event loop, so that tests can use blocking clients."""
 
-    def __init__(self, sockets: list[Any], hub_auth: HubOAuth) -> None:
+    def __init__(self, sockets: list[Any], hub_auth: HubOAuth, directory: Path) -> None:
         self.launches = ScriptedLaunches()
         self.sources = ScriptedSources()
+        self.store = Store.open(f"sqlite:///{directory}/launcher.sqlite")
+        self.projects = directory / "projects"
+        self.policy = TrustPolicy()
         self.clusters: Clusters | None = None
         self.settings = WebSettings(
             build_token_secret=SECRET, keepalive_seconds=0.2, linger_seconds=0.1, noscript_wait_seconds=0.5
@@ -60,19 +72,29 @@ class WebThread:
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(20)
 
     def _serve(self) -> None:
-        self.application = make_application(self._parts())
+        self.application = make_application(self.parts())
         self._server = HTTPServer(self.application)
         self._server.add_sockets(self._sockets)
 
-    def _parts(self) -> WebParts:
-        return WebParts(self.launches, self.sources, self.settings, hub_auth=self._hub_auth, clusters=self.clusters)
+    def parts(self) -> WebParts:
+        """The parts as they are now: real ones on a store and directories of this thread, scripted launches."""
+        homes = ProjectHomes(partial(project_directory, self.projects))
+        return WebParts(
+            launches=self.launches,
+            history=BuildHistory(self.store),
+            mine=MyLaunches(self.store, self.sources, self.policy, homes, self._hub_auth.api_url),
+            sources=self.sources,
+            settings=self.settings,
+            hub_auth=self._hub_auth,
+            clusters=self.clusters,
+        )
 
     def fresh(self, **changes: Any) -> None:
         """New launches, counters and caps, with other settings for one test."""
 
         def change() -> None:
             self.launches = ScriptedLaunches()
-            parts = dataclasses.replace(self._parts(), settings=dataclasses.replace(self.settings, **changes))
+            parts = dataclasses.replace(self.parts(), settings=dataclasses.replace(self.settings, **changes))
             self.application.settings.update(make_application(parts).settings)
 
         self.call(change)
@@ -91,6 +113,7 @@ class WebThread:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(20)
         self.loop.close()
+        self.store.close()
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +128,9 @@ def planned_hub(web_socket: list[Any]) -> RunningHub:
 
 
 @pytest.fixture(scope="session")
-def running_web(planned_hub: RunningHub, web_socket: list[Any]) -> Iterator[WebThread]:
+def running_web(
+    planned_hub: RunningHub, web_socket: list[Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WebThread]:
     auth = HubOAuth(
         api_url=planned_hub.hub_api_url,
         api_token=SERVICE_TOKEN,
@@ -115,7 +140,7 @@ def running_web(planned_hub: RunningHub, web_socket: list[Any]) -> Iterator[WebT
         access_scopes={"access:services!service=binder", "access:services"},
         allow_token_in_url=False,
     )
-    thread = WebThread(web_socket, auth)
+    thread = WebThread(web_socket, auth, tmp_path_factory.mktemp("web"))
     thread.start()
     yield thread
     thread.stop()

@@ -11,7 +11,6 @@ from tornado.netutil import bind_sockets
 from tornado.web import RequestHandler
 
 from launcher.web.application import make_application
-from launcher.web.settings import WebParts
 from tests.http.conftest import WebThread
 from tests.http.test_build_stream import STREAM, until
 from tests.support.scripted_launches import BUILD
@@ -30,9 +29,9 @@ def deep(running_web):
     thread.settings = dataclasses.replace(
         thread.settings, service_prefix="/jhub/services/binder/", hub_base_url="/jhub/"
     )
-    parts = thread._parts
+    parts = thread.parts
     extra: Any = [(r"/jhub/services/binder/api/v1/tickets/redeem", Redeem)]
-    thread._parts = lambda: dataclasses.replace(parts(), extra_handlers=extra)  # type: ignore[method-assign]
+    thread.parts = lambda: dataclasses.replace(parts(), extra_handlers=extra)  # type: ignore[method-assign]
     thread.start()
     yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     thread.stop()
@@ -64,8 +63,6 @@ def test_closing_the_slots_ends_every_stream(web, base, api):
 
 
 def test_two_applications_share_nothing(web):
-    first, second = (
-        make_application(WebParts(web.launches, web.sources, web.settings, hub_auth=web._hub_auth)) for _ in range(2)
-    )
+    first, second = (make_application(web.parts()) for _ in range(2))
     for part in ("metrics", "stream_slots", "launch_rate", "health", "build_tokens"):
         assert first.settings[part] is not second.settings[part]

@@ -174,7 +174,7 @@ class ScriptedLaunches:
             self.closed += 1
 
     async def build_log(
-        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True
+        self, person: Person, build_id: BuildId, *, after: int = 0, follow: bool = True, shared: bool = False
     ) -> AsyncIterator[LaunchEvent | LogBatch]:
         if build_id != "b-1":
             raise BuildNotFound("There is no such build.")
@@ -186,6 +186,3 @@ class ScriptedLaunches:
         if build_id != "b-1":
             raise BuildNotFound("There is no such build.")
         self.cancelled.append(build_id)
-
-    async def builds(self, person: Person) -> list[dict[str, Any]]:
-        return self.rows

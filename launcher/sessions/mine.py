@@ -1,0 +1,220 @@
+"""What is mine: a person's sessions, the repositories they used, whom they trust, and their project homes.
+
+Sessions are asked of the Hub with the visitor's own token each time, because only the Hub knows what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+from launcher.errors import HomeInUse, LauncherError, NotFound, SessionNotFound
+from launcher.models import EnvironmentKey, HomeKind, Person, Repository, RepositoryId, ServerName, Trust, Username
+from launcher.policy.trust import TrustPolicy
+from launcher.sessions.hub import HubClient, HubSession
+from launcher.sessions.names import project_name
+from launcher.sessions.project_homes import HomeSize, ProjectHomes
+from launcher.sources.base import Sources
+from launcher.store import SessionRow, Store, TrustRow
+
+MOST_REPOSITORIES = 200
+_FORGES = frozenset({"gh", "gl", "gist"})
+_SIZES_SECONDS = 0.4  # for the sizes of all homes of one page together
+
+
+@dataclass(frozen=True)
+class RunningSession:
+    """A session that runs, starts or stops.
+
+    server_name: "" for the regular session. state: ready, starting or stopping. url: its URL path on the Hub's host.
+    name, repository, spec, home, environment: of its last launch; None when the launcher did not start it.
+    """
+
+    server_name: str
+    state: str
+    url: str
+    started: datetime | None
+    last_activity: datetime | None
+    name: str | None
+    repository: RepositoryId | None
+    spec: str | None
+    home: HomeKind | None
+    environment: EnvironmentKey | None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, times in ISO 8601."""
+        times = {name: _iso(getattr(self, name)) for name in ("started", "last_activity")}
+        return {**asdict(self), **times}
+
+
+@dataclass(frozen=True)
+class UsedRepository:
+    """A repository a person launched, or trusts.
+
+    spec: of the last launch; ref, ref_url: what that was. Those and ``server_name`` are None when it never got so far.
+    trust: now; the person can take ``mine`` back. running: it has a session. project_home: None when there is none.
+    """
+
+    repository: RepositoryId
+    name: str
+    trust: Trust
+    server_name: ServerName | None = None
+    spec: str | None = None
+    ref: str | None = None
+    ref_url: str | None = None
+    last_launched: datetime | None = None
+    running: bool = False
+    project_home: HomeSize | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, times in ISO 8601."""
+        return {**asdict(self), "last_launched": _iso(self.last_launched)}
+
+
+class MyLaunches:
+    """Everything of one person; nobody, not even an operator, gets at somebody else's through this."""
+
+    def __init__(
+        self, store: Store, sources: Sources, policy: TrustPolicy, homes: ProjectHomes, hub_api_url: str
+    ) -> None:
+        self._store = store
+        self._sources = sources
+        self._policy = policy
+        self._homes = homes
+        self._hub_api_url = hub_api_url
+
+    async def sessions(self, person: Person, hub_token: str) -> tuple[RunningSession, ...]:
+        """Sessions that run, start or stop, the youngest first. Raises HubUnavailable, LoginRequired."""
+        running = await self._hub(hub_token).sessions(person.name)
+        rows = {str(row.server_name): row for row in self._store.sessions_of(person.name)}
+        found = [_session(one, rows.get(one.name)) for one in running]
+        found.sort(key=lambda one: one.started.timestamp() if one.started else 0, reverse=True)
+        return tuple(found)
+
+    async def stop(self, person: Person, hub_token: str, server_name: str) -> None:
+        """Stop a session; returns when the Hub has begun to. Raises SessionNotFound, HubUnavailable."""
+        hub = self._hub(hub_token)
+        if all(one.name != server_name for one in await hub.sessions(person.name)):
+            raise SessionNotFound("You have no such session running.", hint="It may have ended already.")
+        await hub.stop(person.name, server_name)
+
+    async def repositories(self, person: Person, running: frozenset[str] = frozenset()) -> tuple[UsedRepository, ...]:
+        """Repositories launched or trusted, last launched first. running: names of servers that run now."""
+        rows = list(self._store.sessions_of(person.name))[:MOST_REPOSITORIES]
+        trusted = {row.repository_id: row for row in self._store.list_trusted(person.name)}
+        sizes = await self._sizes(person.name, rows)
+        used = [
+            self._used(row, mine=row.repository_id in trusted, running=row.server_name in running, size=size)
+            for row, size in zip(rows, sizes, strict=True)
+        ]
+        known = {row.repository_id for row in rows}
+        return (*used, *(_only_trusted(row) for row in trusted.values() if row.repository_id not in known))
+
+    def distrust(self, person: Person, repository: RepositoryId) -> None:
+        """Take "mine" back: the next session sees a project home again. Nothing to take back is fine."""
+        self._store.untrust(person.name, repository)
+
+    async def home(self, person: Person, server_name: str) -> tuple[SessionRow, HomeSize]:
+        """The repository of a server, and how big its project home is. Raises NotFound."""
+        row, project = self._project(person.name, server_name)
+        size = await self._homes.size(person.name, project)
+        if size is None:
+            raise NotFound("There is no project home of this repository.", hint="It may have been deleted already.")
+        return row, size
+
+    def home_archive(self, person: Person, server_name: str) -> AsyncIterator[bytes]:
+        """The project home as a gzipped tar, piece by piece. Raises NotFound."""
+        _, project = self._project(person.name, server_name)
+        return self._homes.archive(person.name, project)
+
+    async def delete_home(self, person: Person, hub_token: str, server_name: str) -> None:
+        """Delete a repository's project home for good. Raises NotFound, and HomeInUse while its session is there."""
+        _, project = self._project(person.name, server_name)
+        running = await self._hub(hub_token).sessions(person.name)
+        if any(one.name == server_name for one in running):
+            raise HomeInUse("The session of this repository is running.", hint="Stop it first, then delete its home.")
+        await self._homes.delete(person.name, project)
+
+    def _hub(self, token: str) -> HubClient:
+        return HubClient(self._hub_api_url, token)
+
+    def _project(self, user: Username, server_name: str) -> tuple[SessionRow, str]:
+        row = self._store.session(user, ServerName(server_name))
+        project = self._project_name(row) if row is not None else None
+        if row is None or project is None:
+            raise NotFound("You have not launched such a repository.", hint="Look for it on the page of your launches.")
+        return row, project
+
+    def _project_name(self, row: SessionRow) -> str | None:
+        """The name of the repository's project homes; None when the launcher does not know its provider any more."""
+        provider, _, raw = row.spec.partition("/")
+        try:
+            repository = self._sources.repository(self._sources.parse(provider, raw))
+        except LauncherError:
+            return None
+        return project_name(repository)
+
+    async def _sizes(self, user: Username, rows: list[SessionRow]) -> list[HomeSize | None]:
+        """Sizes of the project homes, all in one short time; later ones are incomplete when it is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SIZES_SECONDS
+        sizes: list[HomeSize | None] = []
+        for row in rows:
+            project = self._project_name(row)
+            if project is None or not self._homes.exists(user, project):
+                sizes.append(None)
+            elif loop.time() >= deadline:
+                sizes.append(HomeSize(0, 0, complete=False))
+            else:
+                sizes.append(await self._homes.size(user, project, seconds=max(0, deadline - loop.time())))
+        return sizes
+
+    def _used(self, row: SessionRow, *, mine: bool, running: bool, size: HomeSize | None) -> UsedRepository:
+        return UsedRepository(
+            repository=row.repository_id,
+            name=row.display_name,
+            trust=self._policy.trust(_repository(row.repository_id, row.display_name), mine=mine),
+            server_name=row.server_name,
+            spec=row.spec,
+            ref=row.ref,
+            ref_url=row.ref_url,
+            last_launched=row.last_launched,
+            running=running,
+            project_home=size,
+        )
+
+
+def _repository(identity: RepositoryId, display_name: str) -> Repository:
+    """As much of a repository as the trust policy looks at."""
+    return Repository(identity, identity.partition(":")[0], display_name, display_name, "")
+
+
+def _only_trusted(row: TrustRow) -> UsedRepository:
+    provider, _, path = row.repository_id.partition(":")
+    name = unquote(path.partition("/")[2] if provider in _FORGES else path)
+    return UsedRepository(
+        row.repository_id, name, Trust.MINE, None, None, None, None, None, running=False, project_home=None
+    )
+
+
+def _session(server: HubSession, row: SessionRow | None) -> RunningSession:
+    return RunningSession(
+        server_name=server.name,
+        state=server.state,
+        url=server.url,
+        started=server.started,
+        last_activity=server.last_activity,
+        name=row.display_name if row else None,
+        repository=row.repository_id if row else None,
+        spec=row.spec if row else None,
+        home=row.home if row else None,
+        environment=row.environment_key if row else None,
+    )
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
