@@ -12,13 +12,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
 
 import structlog
 
 from launcher.builders.base import Builder
 from launcher.builds.codec import request_to_json
+from launcher.builds.line import WaitingLine
 from launcher.builds.logs import BuildLogs
+from launcher.builds.persist import persist
 from launcher.builds.records import LogRecord
 from launcher.builds.worker import Worker
 from launcher.crashpoints import crash_point
@@ -38,7 +39,6 @@ from launcher.store.store import utc_now
 
 logger = structlog.get_logger(__name__)
 
-_Row = TypeVar("_Row")
 _TOUCH_EVERY = timedelta(minutes=1)
 
 
@@ -90,8 +90,9 @@ class BuildQueue:
         self._tasks: dict[BuildId, asyncio.Task[None]] = {}
         self._ended: dict[BuildId, asyncio.Event] = {}
         self._wake = asyncio.Event()
-        self._moved = asyncio.Event()  # replaced whenever the queue has moved
-        self._positions: dict[BuildId, int] | None = None
+        self._line = WaitingLine(store)
+        self.artefacts = asyncio.Lock()
+        """Held while a row and its artefact must agree: when a build ends, and by whoever removes an artefact."""
 
     async def start(self) -> None:
         """Put what an earlier service left open back in the queue, and begin to work. Raises StateUnusable."""
@@ -112,7 +113,7 @@ class BuildQueue:
         for build_id, ended in self._ended.items():
             self._logs.close(build_id)
             ended.set()
-        self._queue_moved()
+        self._line.move()
 
     async def ensure(
         self, key: EnvironmentKey, recipe: Recipe, snapshot: Snapshot, *, asked_by: Username
@@ -181,22 +182,30 @@ class BuildQueue:
         return self._logs.size(build_id)
 
     async def positions(self, build_id: BuildId) -> AsyncGenerator[int, None]:
-        """How many builds wait in front of a waiting build, again whenever it changes; ends when it waits no more.
+        """How many builds wait in front of a waiting build, again whenever that or `held` changes.
 
-        Raises BuildNotFound.
+        Ends when it waits no more. Raises BuildNotFound.
         """
         self._row(build_id)
-        last: int | None = None
-        while not self._stopping:
-            moved = self._moved
-            position = self._position(build_id)
-            if position is None:
-                return
-            if position != last:
-                last = position
+        async with aclosing(self._line.positions(build_id, lambda: self._stopping)) as positions:
+            async for position in positions:
                 yield position
-            else:
-                await moved.wait()
+
+    @property
+    def held(self) -> str:
+        """Why no build begins just now, a sentence for people; "" when they do."""
+        return self._line.held
+
+    @property
+    def running(self) -> frozenset[BuildId]:
+        """The builds under way."""
+        return frozenset(self._tasks)
+
+    def hold(self, reason: str) -> None:
+        """Let waiting builds wait, for a reason that people are told, or with "" no longer; those that run go on."""
+        if self._line.hold(reason):
+            logger.info("build_queue_held", reason=reason)
+            self._wake.set()
 
     # The row side
 
@@ -205,9 +214,11 @@ class BuildQueue:
             row = self._store.environment(key)
             if row is None or row.status is not EnvironmentStatus.READY or row.reference is None:
                 return None
+            # First it is used, then it is looked at: what was used a moment ago, nobody removes.
+            stale = self._clock() - row.last_used > _TOUCH_EVERY  # not a write to disk for every click
+            if stale and not self._store.touch_environment(key, self._clock()):
+                continue
             if await self._builder.exists(row.reference):
-                if self._clock() - row.last_used > _TOUCH_EVERY:  # not a write to disk for every click
-                    self._store.touch_environment(key, self._clock())
                 return row
             if self._store.environment(key) == row:  # else it was built anew while we looked
                 return None
@@ -229,7 +240,7 @@ class BuildQueue:
         crash_point("build:after_create")
         if created:
             self._announce(row.id)
-            self._queue_moved()
+            self._line.move()
             self._wake.set()
         return row
 
@@ -238,11 +249,6 @@ class BuildQueue:
         if row is None:
             raise BuildNotFound("There is no such build.")
         return row
-
-    def _position(self, build_id: BuildId) -> int | None:
-        if self._positions is None:
-            self._positions = {waiting: index for index, waiting in enumerate(self._store.waiting_build_ids())}
-        return self._positions.get(build_id)
 
     # The loop side
 
@@ -260,7 +266,7 @@ class BuildQueue:
 
     def _fill(self, group: asyncio.TaskGroup) -> None:
         """Give every free place to the oldest build that waits."""
-        if len(self._tasks) >= self._concurrency:
+        if self.held or len(self._tasks) >= self._concurrency:
             return
         for row in self._store.builds_waiting(self._concurrency):
             if len(self._tasks) < self._concurrency and row.id not in self._tasks:
@@ -275,20 +281,36 @@ class BuildQueue:
 
     async def _run(self, waiting: BuildRow) -> None:
         try:
-            row = await self._persist(partial(self._store.set_build_running, waiting.id))
+            row = await persist(partial(self._store.set_build_running, waiting.id), self._retry_seconds)
             if row is None:
                 return
-            self._queue_moved()
+            self._line.move()
             crash_point("build:running")
             outcome = await self._worker.run(row, started_before=waiting.started is not None)
             crash_point("build:built")
-            await self._finish(row, outcome)
+            if await self._is_finished(row, outcome):
+                return
+            await self._finish(row, await self._worker.run(row, started_before=False))
         except asyncio.CancelledError:
             self._release(waiting.id)
             raise
         except Exception:
             logger.exception("build_worker_crashed", build_id=waiting.id)
             await self._give_up(waiting)
+
+    async def _is_finished(self, row: BuildRow, outcome: BuiltEnvironment | LauncherError) -> bool:
+        """Finish a build, unless it found its environment there and that was removed before the build had ended."""
+        async with self.artefacts:
+            if isinstance(outcome, BuiltEnvironment) and not await self._is_there(outcome.reference):
+                return False
+            await self._finish(row, outcome)
+            return True
+
+    async def _is_there(self, reference: str) -> bool:
+        try:
+            return await self._builder.exists(reference)
+        except LauncherError:
+            return True  # nobody can tell; the next click looks again
 
     async def _give_up(self, row: BuildRow) -> None:
         error = BuildFailed("The launcher itself made a mistake during this build.", hint="Tell the operator.")
@@ -299,19 +321,10 @@ class BuildQueue:
 
     async def _finish(self, row: BuildRow, outcome: BuiltEnvironment | LauncherError) -> None:
         write = partial(self._store.set_build_finished, row.id, outcome, log_bytes=self._logs.size(row.id))
-        ended = await self._persist(write)
+        ended = await persist(write, self._retry_seconds)
         crash_point("build:finished")
         logger.info("build_finished", build_id=row.id, status=ended.status.value, error_code=ended.error_code)
         self._over(row.id)
-
-    async def _persist(self, write: Callable[[], _Row]) -> _Row:
-        """Do a write until it works: a build that ended must not be forgotten because the disk is full just now."""
-        while True:
-            try:
-                return write()
-            except StateUnusable as error:
-                logger.error("build_state_not_saved", reason=error.message)  # noqa: TRY400 - no traceback needed
-                await asyncio.sleep(self._retry_seconds)
 
     def _release(self, build_id: BuildId) -> None:
         try:
@@ -328,12 +341,7 @@ class BuildQueue:
         ended = self._ended.pop(build_id, None)
         if ended is not None:
             ended.set()
-        self._queue_moved()
-
-    def _queue_moved(self) -> None:
-        self._positions = None
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        self._line.move()
 
 
 def _log_death(task: asyncio.Task[None]) -> None:
