@@ -22,7 +22,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from launcher.dask import api, limits, messages
 from launcher.dask.authenticator import GatewayUser
-from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, SCHEDULER, ClusterOrder, ClusterRuntime, ProcessEnded
+from launcher.dask.base import (
+    CERTIFICATE,
+    PRIVATE_KEY,
+    SCHEDULER,
+    ClusterOrder,
+    ClusterRuntime,
+    ProcessEnded,
+    WorkerOrder,
+)
 from launcher.dask.certificates import new_keypair
 from launcher.dask.config import DaskSettings
 from launcher.dask.dashboards import Dashboard, dashboard_routes
@@ -142,7 +150,11 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
             return
         await self._paces.setdefault(cluster, Pace()).keep()
         try:
-            heartbeat = messages.read_heartbeat(msg, most_workers=messages.wishes_of(cluster).reserved)
+            heartbeat = messages.read_heartbeat(
+                msg,
+                most_workers=messages.wishes_of(cluster).reserved,
+                is_its_port=lambda port: self.runtime.is_port_of(cluster_name, port),
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise PublicException("This is not a heartbeat of a scheduler.") from error
         await super().on_cluster_heartbeat(cluster_name, heartbeat)
@@ -258,7 +270,8 @@ class LauncherBackend(DBBackendBase):  # type: ignore[misc]  # dask-gateway-serv
         """Start a worker."""
         config = worker.cluster.config
         arguments = self.get_worker_command(worker.cluster, worker.name)[len(config.worker_cmd) :]
-        await self.runtime.start_worker(worker.cluster.name, worker.name, tuple(arguments), config.worker_memory)
+        order = WorkerOrder(worker.name, tuple(arguments), config.worker_memory, config.worker_cores)
+        await self.runtime.start_worker(worker.cluster.name, order)
         yield {"started": True}
 
     async def do_stop_worker(self, worker: Any) -> None:

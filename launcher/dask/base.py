@@ -55,6 +55,20 @@ class ClusterOrder:
 
 
 @dataclass(frozen=True)
+class WorkerOrder:
+    """All a runtime needs to start a worker of a cluster.
+
+    name: the gateway's, hexadecimal. arguments: of ``dask worker``. memory_bytes: about what it may take. cores: what
+    it is meant to use.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    memory_bytes: int
+    cores: int
+
+
+@dataclass(frozen=True)
 class ProcessEnded:
     """A process of a cluster has ended by itself. process: `SCHEDULER` (then the whole cluster) or a worker's name.
 
@@ -87,8 +101,11 @@ class ClusterRuntime(Protocol):
         Raises ClusterStartFailed with a sentence when the session or its environment has gone, or cannot run Dask.
         """
 
-    async def start_worker(self, cluster: str, worker: str, arguments: tuple[str, ...], memory_bytes: int) -> None:
-        """Start a worker (``dask worker`` with these arguments) that cannot take more than about that much memory."""
+    def is_port_of(self, cluster: str, port: int) -> bool:
+        """Whether a port of our loopback can be the cluster's: it says itself where it is reached, and may lie."""
+
+    async def start_worker(self, cluster: str, worker: WorkerOrder) -> None:
+        """Start a worker. Raises ClusterStartFailed when the cluster does not run."""
 
     async def stop_worker(self, cluster: str, worker: str) -> None:
         """End a worker. One that is not there is fine."""

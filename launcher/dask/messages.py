@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +13,9 @@ from launcher.dask.limits import Reservation
 
 _WORKER = re.compile(r"[0-9a-f]{32}")
 _ADDRESSES = {
-    "scheduler_address": re.compile(r"tls://127\.0\.0\.1:[0-9]{1,5}"),
-    "dashboard_address": re.compile(r"(?:http://127\.0\.0\.1:[0-9]{1,5})?"),
-    "api_address": re.compile(r"http://127\.0\.0\.1:[0-9]{1,5}"),
+    "scheduler_address": re.compile(r"tls://127\.0\.0\.1:([0-9]{1,5})"),
+    "dashboard_address": re.compile(r"(?:http://127\.0\.0\.1:([0-9]{1,5}))?"),
+    "api_address": re.compile(r"http://127\.0\.0\.1:([0-9]{1,5})"),
 }
 _LISTS = ("active_workers", "closing_workers", "closed_workers")
 
@@ -84,14 +85,16 @@ def sized(reservation: Reservation, workers: int) -> Reservation:
     return replace(reservation, workers=workers)
 
 
-def read_heartbeat(message: dict[str, Any], *, most_workers: int) -> dict[str, Any]:
+def read_heartbeat(message: dict[str, Any], *, most_workers: int, is_its_port: Callable[[int], bool]) -> dict[str, Any]:
     """A heartbeat that says no more than it may: addresses on our loopback, names of workers, a count in bounds.
 
+    ``is_its_port``: whether a port can be the cluster's. What it names is connected to, from where we are.
     Raises ValueError, KeyError or TypeError when it is none.
     """
     clean: dict[str, Any] = {}
     for name, pattern in _ADDRESSES.items():
-        if not pattern.fullmatch(message[name]):
+        address = pattern.fullmatch(message[name])
+        if address is None or not (address[1] is None or is_its_port(int(address[1]))):
             raise ValueError(name)
         clean[name] = message[name]
     clean["count"] = min(_count("count", message["count"]), most_workers)

@@ -19,7 +19,7 @@ import websocket
 
 from launcher.builders.process.runner import marked_processes
 from launcher.config import Settings
-from launcher.dask.base import SCHEDULER, ClusterOrder, ProcessEnded
+from launcher.dask.base import SCHEDULER, ClusterOrder, ProcessEnded, WorkerOrder
 from launcher.dask.nurseries.runtime import NurseryClusters
 from launcher.dask.process.sandboxes import CLUSTER_VARIABLE, ProcessSandboxes
 from launcher.errors import ClusterStartFailed
@@ -70,7 +70,7 @@ class Running:
     async def worker(self, memory_bytes: int = 1024 * MIB) -> str:
         name = secrets.token_hex(16)
         arguments = worker_arguments(self.heartbeat["scheduler_address"], name, memory_bytes)
-        await self.bench.runtime.start_worker(self.name, name, arguments, memory_bytes)
+        await self.bench.runtime.start_worker(self.name, WorkerOrder(name, arguments, memory_bytes, 1))
         return name
 
     async def run(self, code: str, *, workers: int = 1) -> Any:

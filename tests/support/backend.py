@@ -16,7 +16,7 @@ from traitlets.config import Config
 from launcher.config import read_settings
 from launcher.dask.authenticator import GatewayUser
 from launcher.dask.backend import LauncherBackend
-from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded
+from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded, WorkerOrder
 from launcher.dask.gateway import configuration
 
 
@@ -46,8 +46,11 @@ class NotedClusters:
         self.started[order.name] = order
         self.workers[order.name] = set()
 
-    async def start_worker(self, cluster: str, worker: str, arguments: tuple[str, ...], memory_bytes: int) -> None:
-        self.workers[cluster].add(worker)
+    def is_port_of(self, cluster: str, port: int) -> bool:
+        return True
+
+    async def start_worker(self, cluster: str, worker: WorkerOrder) -> None:
+        self.workers[cluster].add(worker.name)
 
     async def stop_worker(self, cluster: str, worker: str) -> None:
         self.workers.get(cluster, set()).discard(worker)

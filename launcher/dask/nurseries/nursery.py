@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from launcher.dask.base import SCHEDULER, ProcessEnded
+from launcher.dask.base import SCHEDULER, ProcessEnded, WorkerOrder
 from launcher.dask.nurseries.places import Place, short_path
 from launcher.dask.nurseries.sandbox import ClusterSandbox
 from launcher.errors import ClusterStartFailed
@@ -101,20 +101,31 @@ class Nursery:
             return "The cluster's processes were killed."
         return f"The scheduler ended by itself (exit status {status}); its log says more."
 
-    async def start(self, worker: str, arguments: tuple[str, ...], memory_bytes: int, log: int) -> bool:
+    async def start(self, worker: WorkerOrder, log: int) -> bool:
         """Fork a worker with its output going to a descriptor; whether that was possible."""
-        answer = self._answers.setdefault(worker, asyncio.get_running_loop().create_future())
+        answer = self._answers.setdefault(worker.name, asyncio.get_running_loop().create_future())
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", log))]
+        order = {"start": worker.name, "arguments": list(worker.arguments), "memory_bytes": worker.memory_bytes}
+        started = False
         try:
-            self._order({"start": worker, "arguments": list(arguments), "memory_bytes": memory_bytes}, rights)
+            await self._sandbox.admit(worker)
+            self._order(order, rights)
             await self._either(answer, seconds=_ANSWER_SECONDS)
+            started = answer.done() and answer.result()
         finally:
-            self._answers.pop(worker, None)
-        return answer.done() and answer.result()
+            self._answers.pop(worker.name, None)
+            if not started:
+                self._sandbox.dismiss(worker.name)
+        return started
 
     def stop(self, worker: str) -> None:
         """Ask a worker to end; the nursery sees to it that it does."""
+        self._sandbox.dismiss(worker)
         self._order({"stop": worker})
+
+    def is_port(self, port: int) -> bool:
+        """Whether a port of our loopback can be this cluster's."""
+        return self._sandbox.is_port(port)
 
     async def end(self) -> None:
         """End everything: with a word to the scheduler, then for certain. Returns when nothing of it runs."""
@@ -182,6 +193,7 @@ class Nursery:
             name, status = word["ended"]
             if _PROCESS.fullmatch(name) and name != SCHEDULER:
                 self.running.discard(name)
+                self._sandbox.dismiss(name)
                 if not self.stopping:
                     self._on_end(ProcessEnded(self.cluster, name, _reason_of_worker(int(status))))
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from weakref import WeakValueDictionary
 
 from launcher.config import Settings
-from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded
+from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded, WorkerOrder
 from launcher.dask.nurseries.nursery import Nursery, listening_socket
 from launcher.dask.nurseries.places import Place, Places
 from launcher.dask.nurseries.sandbox import ClusterSandbox, ClusterSandboxes, ClusterStart
@@ -76,6 +76,7 @@ class NurseryClusters:
         for nursery in self._nurseries.values():
             nursery.close()
         self._nurseries.clear()
+        await self._sandboxes.close()
 
     async def start_cluster(self, order: ClusterOrder) -> None:
         """Start the scheduler; returns when it runs. Raises ClusterStartFailed."""
@@ -126,14 +127,19 @@ class NurseryClusters:
     def _session_grace(self) -> float:
         return self._settings.dask.session_grace_seconds if self._settings.dask is not None else 0.0
 
-    async def start_worker(self, cluster: str, worker: str, arguments: tuple[str, ...], memory_bytes: int) -> None:
+    def is_port_of(self, cluster: str, port: int) -> bool:
+        """Whether a port of our loopback can be the cluster's."""
+        nursery = self._nurseries.get(cluster)
+        return nursery is not None and nursery.is_port(port)
+
+    async def start_worker(self, cluster: str, worker: WorkerOrder) -> None:
         """Start a worker. Raises ClusterStartFailed when the cluster does not run."""
         await self._adopted.wait()
         nursery = self._nurseries.get(cluster)
-        log = self._places.open_log(cluster, worker)
+        log = self._places.open_log(cluster, worker.name)
         try:
-            started = nursery is not None and await nursery.start(worker, arguments, memory_bytes, log)
-        except OSError:
+            started = nursery is not None and await nursery.start(worker, log)
+        except (OSError, LauncherError):
             started = False
         finally:
             os.close(log)

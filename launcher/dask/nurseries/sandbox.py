@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from launcher.dask.base import ClusterOrder
+from launcher.dask.base import ClusterOrder, WorkerOrder
 from launcher.dask.nurseries.places import Place
 from launcher.hub.records import SessionRecord
 
@@ -47,6 +47,15 @@ class ClusterSandbox(Protocol):
     async def clear(self) -> None:
         """Remove it, after its end; returns when nothing of it runs or is left."""
 
+    async def admit(self, worker: WorkerOrder) -> None:
+        """Make room for a worker that is about to start, within what the sandbox may take as a whole."""
+
+    def dismiss(self, worker: str) -> None:
+        """A worker ends: its room is taken back. One that was not admitted is fine."""
+
+    def is_port(self, port: int) -> bool:
+        """Whether a port of our loopback can be this cluster's."""
+
     def release(self) -> None:
         """Let go of it; it runs on."""
 
@@ -62,3 +71,6 @@ class ClusterSandboxes(Protocol):
 
     async def find(self) -> dict[str, ClusterSandbox]:
         """Every cluster of this state directory that has a sandbox, by name."""
+
+    async def close(self) -> None:
+        """Let go of whatever is held to make sandboxes."""

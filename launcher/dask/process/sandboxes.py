@@ -16,7 +16,7 @@ from launcher.builders.process.runner import kill_tree, marked_processes
 from launcher.builders.process.sandbox import ENVIRONMENT, HOME, Sandbox
 from launcher.builders.process.store import EnvironmentStore
 from launcher.config import Settings
-from launcher.dask.base import RUN_DIRECTORY
+from launcher.dask.base import RUN_DIRECTORY, WorkerOrder
 from launcher.dask.nurseries.description import COMMAND, SESSION_DIRECTORY, binds_of_session, furnish
 from launcher.dask.nurseries.places import Places
 from launcher.dask.nurseries.sandbox import ClusterSandbox, ClusterStart
@@ -55,6 +55,17 @@ class ProcessSandbox:
         """Wait until nothing runs."""
         _kill(self._inside)
         await asyncio.to_thread(psutil.wait_procs, self._inside, timeout=_END_SECONDS)
+
+    async def admit(self, worker: WorkerOrder) -> None:
+        """Nothing limits the sandbox as a whole: each worker limits itself."""
+
+    def dismiss(self, worker: str) -> None:
+        """Nothing was reserved for it."""
+
+    def is_port(self, port: int) -> bool:
+        """Its code reaches every port of our loopback anyway."""
+        del port
+        return True
 
     def release(self) -> None:
         """Let go of it."""
@@ -97,6 +108,9 @@ class ProcessSandboxes:
                 if cluster and process.ppid() not in known:
                     found[cluster] = ProcessSandbox(pid)
         return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def _sandbox_of(settings: Settings, start: ClusterStart) -> Sandbox:

@@ -8,6 +8,9 @@ becomes the `nursery`. The cluster file is one JSON object::
     environment_id   names the layer of this environment in the home
     session          path of the variables that the session left, see `serve`; may be missing
     variables        {name: value} that nobody may change
+    orders           number of the descriptor on which orders are accepted
+    begin            path of a socket from which that descriptor and the one for our output come; without it they are
+                     there already
     ...              and what `nursery` reads
 """
 
@@ -16,6 +19,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import socket
+import struct
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +37,8 @@ def main(cluster_file: str) -> NoReturn:
     sys.path[0] = str(here.parent)  # as in `server`
     kernel_layer = importlib.import_module(f"{here.name}.kernel_layer")
     cluster: dict[str, Any] = json.loads(Path(cluster_file).read_bytes())
+    if cluster.get("begin"):
+        _fetch_descriptors(cluster["begin"], cluster["orders"])
     home = Path(cluster["home"])
     environment = Path(cluster["environment"]) if cluster["environment"] else kernel_layer.running_environment()
     places = [environment]
@@ -49,6 +56,17 @@ def main(cluster_file: str) -> NoReturn:
         os.chdir(home)
     python = str(places[0] / "bin" / "python")
     os.execve(python, [python, "-s", "-u", str(here / "nursery.py"), cluster_file], variables)  # noqa: S606
+
+
+def _fetch_descriptors(path: str, orders: int) -> None:
+    """Take over the listener for orders, as descriptor ``orders``, and the log, as our output."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gateway:
+        gateway.connect(path)
+        _, [(_, _, descriptors)], _, _ = gateway.recvmsg(1, socket.CMSG_SPACE(8))
+    listener, log = struct.unpack("2i", descriptors[:8])
+    for descriptor, number in ((log, 1), (log, 2), (listener, orders)):
+        os.dup2(descriptor, number)
+    os.closerange(3, orders)
 
 
 def _variables(cluster: dict[str, Any], home: Path, places: list[Path]) -> dict[str, str]:

@@ -57,8 +57,8 @@ def test_other_wishes_are_refused_with_a_sentence(message):
 
 
 def test_a_heartbeat_is_passed_on_with_its_count_in_bounds():
-    assert read_heartbeat(HEARTBEAT, most_workers=9) == HEARTBEAT
-    assert read_heartbeat({**HEARTBEAT, "count": 10**9}, most_workers=9)["count"] == 9
+    assert read_heartbeat(HEARTBEAT, most_workers=9, is_its_port=bool) == HEARTBEAT
+    assert read_heartbeat({**HEARTBEAT, "count": 10**9}, most_workers=9, is_its_port=bool)["count"] == 9
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,17 @@ def test_a_heartbeat_is_passed_on_with_its_count_in_bounds():
 )
 def test_a_heartbeat_that_leads_elsewhere_is_refused(change):
     with pytest.raises((ValueError, TypeError)):
-        read_heartbeat({**HEARTBEAT, **change}, most_workers=9)
+        read_heartbeat({**HEARTBEAT, **change}, most_workers=9, is_its_port=bool)
+
+
+@pytest.mark.parametrize("name", ["scheduler_address", "dashboard_address", "api_address"])
+def test_a_heartbeat_that_names_a_port_of_somebody_else_is_refused(name):
+    ports = {int(HEARTBEAT[one].rpartition(":")[2]) for one in HEARTBEAT if one.endswith("_address")}
+    ports.discard(int(HEARTBEAT[name].rpartition(":")[2]))
+    with pytest.raises(ValueError, match=name):
+        read_heartbeat(HEARTBEAT, most_workers=9, is_its_port=ports.__contains__)
 
 
 def test_names_that_no_worker_has_are_left_out():
     message = {**HEARTBEAT, "active_workers": ["../../etc", 7, "b" * 32]}
-    assert read_heartbeat(message, most_workers=9)["active_workers"] == ["b" * 32]
+    assert read_heartbeat(message, most_workers=9, is_its_port=bool)["active_workers"] == ["b" * 32]
