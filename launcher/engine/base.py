@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from launcher.engine.labels import KIND, STATE
 
@@ -103,60 +102,14 @@ class ContainerOrder:
         if missing:
             raise ValueError(f"a container without the label {min(missing)} could be lost")
 
-    def to_docker(self) -> dict[str, Any]:
-        """The order as the body of Docker's ``POST /containers/create``."""
-        return {
-            "Image": self.image,
-            "Entrypoint": [self.command[0]],
-            "Cmd": list(self.command[1:]),
-            "Env": [f"{name}={value}" for name, value in self.environment.items()],
-            "WorkingDir": self.working_directory,
-            "User": self.user,
-            "Labels": dict(self.labels),
-            "Hostname": self.host_name,
-            "StopSignal": self.stop_signal,
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "HostConfig": self._host_config(),
-        }
-
-    def _host_config(self) -> dict[str, Any]:
-        """The part of the order that is about this machine."""
-        config: dict[str, Any] = {
-            "NetworkMode": self.network,
-            "Binds": [f"{one.source}:{one.target}:{'ro' if one.read_only else 'rw'}" for one in self.binds],
-            "Tmpfs": {path: f"rw,nosuid,nodev,mode=1777,size={size}" for path, size in self.tmpfs.items()},
-            "ReadonlyRootfs": not self.writable_root,
-            "CapDrop": ["ALL"],
-            "CapAdd": list(self.capabilities),
-            "SecurityOpt": [] if self.new_privileges else ["no-new-privileges"],
-            "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in self.ulimits.items()],
-            "LogConfig": self._log_config(),
-            "Init": self.init,
-            "Privileged": False,
-        }
-        if self.memory_bytes is not None:
-            config |= {"Memory": self.memory_bytes, "MemorySwap": self.memory_bytes}
-        if self.cpus is not None:
-            config |= {"CpuPeriod": 100_000, "CpuQuota": max(int(self.cpus * 100_000), 1000)}
-        if self.processes is not None:
-            config["PidsLimit"] = self.processes
-        if self.shared_memory_bytes is not None:
-            config["ShmSize"] = self.shared_memory_bytes
-        return config
-
-    def _log_config(self) -> dict[str, Any]:
-        if not self.log_bytes:
-            return {"Type": "none", "Config": {}}
-        return {"Type": "json-file", "Config": {"max-size": f"{max(self.log_bytes // 1024, 1)}k"}}
-
 
 @dataclass(frozen=True)
 class Container:
     """A container that exists.
 
     state: ``created``, ``running``, ``paused``, ``exited`` or ``dead``. exit_status: None while it runs or before.
-    out_of_memory: whether it was killed for its memory. pid: of its first process on this machine, 0 when none.
+    out_of_memory: whether the engine says that it was killed for its memory; podman does not see it everywhere.
+    memory_bytes: its limit, 0 for none. pid: of its first process on this machine, 0 when none.
     """
 
     id: str
@@ -167,6 +120,7 @@ class Container:
     created: datetime
     exit_status: int | None
     out_of_memory: bool
+    memory_bytes: int
     pid: int
 
     @property
@@ -177,7 +131,10 @@ class Container:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container ended: ``status`` as a shell would say it (137: killed); whether that was for its memory."""
+    """How a container ended: ``status`` as a shell would say it (137: killed).
+
+    out_of_memory: killed for its memory, or killed at a memory limit by nobody we know.
+    """
 
     status: int
     out_of_memory: bool

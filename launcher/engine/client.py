@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -11,8 +10,9 @@ from typing import Any, Self
 from aiodocker.execs import Exec
 from aiodocker.stream import Stream
 
+from launcher.engine.ask import changes, container_body, docker_limits, podman_limits, with_labels
 from launcher.engine.base import Container, ContainerOrder, Ended, EngineInfo, Image, ImageConfig
-from launcher.engine.connection import CONFLICT, Body, Connection, in_sentences, refuse_error_line
+from launcher.engine.connection import CONFLICT, Body, Connection, in_sentences, last_line
 from launcher.engine.find import EngineAddress
 from launcher.engine.read import container_from, engine_info, image_from
 from launcher.errors import EngineError
@@ -74,6 +74,7 @@ class Engine:
     def __init__(self, address: EngineAddress) -> None:
         self.address = address
         self._connection = Connection(address)
+        self._killed: set[str] = set()
 
     @classmethod
     async def connect(cls, address: EngineAddress) -> Self:
@@ -109,7 +110,7 @@ class Engine:
 
     async def images(self, labels: Mapping[str, str] | None = None) -> list[Image]:
         """Images that carry all these labels, newest first; with a value of "" any value will do."""
-        listed = await self._connection.json("images/json", params=_with_labels(labels))
+        listed = await self._connection.json("images/json", params=with_labels(labels))
         found = await asyncio.gather(*(self.image(name) for name in {one["Id"] for one in listed}))
         return sorted((image for image in found if image is not None), key=lambda image: image.created, reverse=True)
 
@@ -134,24 +135,25 @@ class Engine:
 
     async def import_image(self, archive: Body, name: str, config: ImageConfig) -> str:
         """Make an image of a tar archive of a whole file system, called ``repository:tag``; returns its id."""
-        repository, _, tag = name.rpartition(":")
-        params = {"fromSrc": "-", "repo": repository, "tag": tag, "changes": "\n".join(_changes(config))}
+        params = {"fromSrc": "-", "changes": changes(config)}
         async with self._connection.ask(
             "images/create", "POST", params=params, body=archive, content=_ARCHIVE, patient=True
         ) as answer:
-            refuse_error_line(await answer.text())
-        return await self._made(name)
+            made = await self._made(last_line(await answer.text()).get("status", ""))
+        await self.tag(made, name)
+        return made
 
     async def commit(self, container: str, name: str, config: ImageConfig) -> str:
         """Make an image of a container and what it changed, called ``repository:tag``; returns its id."""
         repository, _, tag = name.rpartition(":")
         params = {"container": container, "repo": repository, "tag": tag, "pause": "false"}
-        params["changes"] = "\n".join(_changes(config))
-        answer = await self._connection.json("commit", "POST", params=params, body={}, patient=True)
+        answer = await self._connection.json(
+            "commit", "POST", params={**params, "changes": changes(config)}, body={}, patient=True
+        )
         return await self._made(answer["Id"])
 
     async def _made(self, name: str) -> str:
-        image = await self.image(name)
+        image = await self.image(name) if name else None
         if image is None:
             raise EngineError("The container engine lost an image that it had just made.", hint="Try again.")
         return image.id
@@ -166,7 +168,7 @@ class Engine:
     async def create(self, order: ContainerOrder) -> str:
         """Make a container and return its id; nothing of it runs before `start`."""
         params = {"name": order.name} if order.name else {}
-        made = await self._connection.json("containers/create", "POST", params=params, body=order.to_docker())
+        made = await self._connection.json("containers/create", "POST", params=params, body=container_body(order))
         return str(made["Id"])
 
     async def start(self, container: str) -> None:
@@ -208,7 +210,7 @@ class Engine:
 
     async def containers(self, labels: Mapping[str, str] | None = None) -> list[Container]:
         """Containers in any state that carry all these labels; with a value of "" any value will do."""
-        params = {"all": "true", **_with_labels(labels)}
+        params = {"all": "true", **with_labels(labels)}
         listed = await self._connection.json("containers/json", params=params)
         found = await asyncio.gather(*(self.container(one["Id"]) for one in listed))
         return [container for container in found if container is not None]
@@ -218,11 +220,14 @@ class Engine:
         answer = await self._connection.json_if_there(f"containers/{container}/wait", "POST", patient=True)
         if answer is None:
             return Ended(_KILLED, out_of_memory=False)
+        status = int(answer["StatusCode"])
         found = await self.container(container)
-        return Ended(int(answer["StatusCode"]), out_of_memory=found is not None and found.out_of_memory)
+        guessed = status == _KILLED and container not in self._killed and found is not None and found.memory_bytes > 0
+        return Ended(status, out_of_memory=guessed or (found is not None and found.out_of_memory))
 
     async def kill(self, container: str, signal: str = "SIGKILL") -> None:
         """Send a signal to the first process; SIGKILL ends them all. One that does not run, or is gone, is fine."""
+        self._killed.add(container)
         try:
             await self._connection.json_if_there(f"containers/{container}/kill", "POST", params={"signal": signal})
         except EngineError:  # it says so when there is nothing to kill, each engine with a status of its own
@@ -232,11 +237,13 @@ class Engine:
 
     async def stop(self, container: str, seconds: int = 10) -> None:
         """Ask a container to end, and kill it after some seconds. One that does not run, or is gone, is fine."""
+        self._killed.add(container)
         params = {"t": str(seconds)}
         await self._connection.json_if_there(f"containers/{container}/stop", "POST", params=params, patient=True)
 
     async def remove(self, container: str) -> None:
         """Remove a container with its processes and its layer. Nothing there is fine."""
+        self._killed.discard(container)
         params = {"force": "true", "v": "true"}
         await self._connection.json_if_there(f"containers/{container}", "DELETE", params=params, patient=True)
 
@@ -249,14 +256,10 @@ class Engine:
         processes: int | None = None,
     ) -> None:
         """Change the limits of a running container; those that are left out stay."""
-        body: dict[str, Any] = {}
-        if memory_bytes is not None:
-            body |= {"Memory": memory_bytes, "MemorySwap": memory_bytes}
-        if cpus is not None:
-            body |= {"CpuPeriod": 100_000, "CpuQuota": int(cpus * 100_000)}
-        if processes is not None:
-            body["PidsLimit"] = processes
-        await self._connection.json(f"containers/{container}/update", "POST", body=body)
+        url, body = f"containers/{container}/update", docker_limits(memory_bytes, cpus, processes)
+        if (await self.info()).name == "podman":  # whose Docker API lacks this before version 5
+            url, body = f"v4.3.0/libpod/{url}", podman_limits(memory_bytes, cpus, processes)
+        await self._connection.json(url, "POST", body=body)
 
     @asynccontextmanager
     async def execute(
@@ -294,24 +297,3 @@ class Engine:
         url = f"containers/{container}/archive"
         async with self._connection.ask(url, params={"path": path}, patient=True) as answer:
             yield answer.content.iter_chunked(_PIECE)
-
-
-def _with_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """The parameters of a list: only what carries all labels."""
-    if not labels:
-        return {}
-    wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
-    return {"filters": json.dumps({"label": wanted})}
-
-
-def _changes(config: ImageConfig) -> list[str]:
-    """What an image says about itself, as instructions of a Dockerfile."""
-    lines = [f"LABEL {name}={json.dumps(value)}" for name, value in config.labels.items()]
-    lines += [f"ENV {name}={json.dumps(value)}" for name, value in config.environment.items()]
-    if config.user is not None:
-        lines.append(f"USER {config.user}")
-    if config.working_directory is not None:
-        lines.append(f"WORKDIR {config.working_directory}")
-    if config.command is not None:
-        lines.append(f"CMD {json.dumps(list(config.command))}")
-    return lines

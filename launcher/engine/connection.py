@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -24,6 +24,8 @@ _HOST = "http://engine"  # never looked up: the connector knows one socket only
 
 Body = bytes | AsyncIterator[bytes]
 """What is sent with a request, whole or in pieces."""
+Parameters = Mapping[str, str | Sequence[str]]
+"""The query of a request; a sequence says one parameter several times."""
 
 
 class Connection:
@@ -33,7 +35,7 @@ class Connection:
         self.address = address
         connector = aiohttp.UnixConnector(str(address.socket), limit=0)  # each listener holds a connection
         self._session = aiohttp.ClientSession(connector=connector)
-        self.docker = Docker(url=address.url, session=self._session, connector=connector)
+        self.docker = Docker(url=_HOST, session=self._session, connector=connector)
 
     async def close(self) -> None:
         """Let go of the engine."""
@@ -51,7 +53,7 @@ class Connection:
         path: str,
         method: str = "GET",
         *,
-        params: Mapping[str, str] | None = None,
+        params: Parameters | None = None,
         body: Body | None = None,
         content: str = "application/json",
         patient: bool = False,
@@ -79,15 +81,15 @@ class Connection:
         path: str,
         method: str = "GET",
         *,
-        params: Mapping[str, str] | None = None,
+        params: Parameters | None = None,
         body: Mapping[str, Any] | None = None,
         patient: bool = False,
     ) -> Any:
-        """The JSON of an answer, None when it has none."""
+        """The JSON of an answer, None when it has none: a few answers are plain words."""
         data = json.dumps(body).encode() if body is not None else None
         async with self.ask(path, method, params=params, body=data, patient=patient) as answer:
             text = await answer.text()
-        return json.loads(text) if text.strip() else None
+        return json.loads(text) if text.startswith(("{", "[")) else None
 
     async def json_if_there(self, path: str, method: str = "GET", **more: Any) -> Any:
         """The same, and None when what it is about does not exist."""
@@ -118,15 +120,13 @@ def in_sentences() -> Iterator[None]:
         ) from error
 
 
-def refuse_error_line(text: str) -> None:
-    """Raise EngineError when one of the JSON lines of a long answer reports an error."""
-    for line in text.splitlines():
-        try:
-            said = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(said, dict) and said.get("error"):
+def last_line(text: str) -> dict[str, Any]:
+    """The last JSON line of a long answer. Raises EngineError when one of the lines reports an error."""
+    lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+    for said in lines:
+        if said.get("error"):
             raise EngineError("The container engine refused.", hint=f"It says: {said['error']}")
+    return dict(lines[-1]) if lines else {}
 
 
 def _words(text: str) -> str:

@@ -57,6 +57,7 @@ def container_from(found: Mapping[str, Any]) -> Container:
         created=_time(found.get("Created", "")),
         exit_status=int(state["ExitCode"]) if ended else None,
         out_of_memory=bool(state.get("OOMKilled")),
+        memory_bytes=int((found.get("HostConfig") or {}).get("Memory") or 0),
         pid=int(state.get("Pid") or 0),
     )
 

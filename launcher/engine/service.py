@@ -24,7 +24,9 @@ from launcher.errors import EngineUnavailable
 
 _START_SECONDS = 30
 _STOP_SECONDS = 10
+# Podman's own defaults are more than it may give when root lacks CAP_SYS_RESOURCE, and it lowers itself to the second.
 _OPEN_FILES = 65536
+_PROCESSES = 32768
 _PODMAN = "podman"
 
 
@@ -153,8 +155,8 @@ def _private(directory: Path) -> None:
 
 def _containers_conf(run: Path) -> str:
     """Settings of podman that fit this machine: limits we may set, a runtime that knows its control groups."""
-    files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1] % 2**63, _OPEN_FILES)
-    processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    files = _at_most(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    processes = _at_most(resource.RLIMIT_NPROC, _PROCESSES)
     manager = "systemd" if _has_systemd() else "cgroupfs"
     lines = [
         "[containers]",
@@ -169,6 +171,12 @@ def _containers_conf(run: Path) -> str:
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists() and shutil.which("runc", path=_PROGRAMS):
         lines.append('runtime = "runc"')
     return "\n".join(lines) + "\n"
+
+
+def _at_most(limit: int, most: int) -> int:
+    """What containers get of a limit of this process."""
+    hard = resource.getrlimit(limit)[1]
+    return most if hard == resource.RLIM_INFINITY else min(hard, most)
 
 
 _PROGRAMS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", "/sbin"))
