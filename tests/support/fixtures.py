@@ -14,6 +14,8 @@ from tests.support.running import HUB5_PYTHON, ROOT, SERVER_ENVIRONMENTS, runnin
 
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 HUBS = ["hub6", "hub5"]
+on_one_hub = pytest.mark.parametrize("up", HUBS[:1], indirect=True)
+"""For what depends on nothing that differs between the versions of JupyterHub: one launcher tells it."""
 
 
 def require(version: str) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.fixtures import on_one_hub
 from tests.support.git_server import commit, make_repository
 from tests.support.running import git_spec
 
@@ -50,6 +51,7 @@ def test_edits_survive_stop_restart_and_a_new_commit_that_builds_nothing(up, rep
     assert session.read("README.md") == "new\n"
 
 
+@on_one_hub
 def test_a_changed_requirement_builds_again(up, repository):
     repo = repository({"requirements.txt": "# its own recipe\nhumanize\n"})
     assert built(list(up.stream(repo.spec, build_only="true")))
@@ -58,6 +60,7 @@ def test_a_changed_requirement_builds_again(up, repository):
     assert built(events)
 
 
+@on_one_hub
 def test_a_changed_package_of_an_editable_install_builds_again_and_edits_are_live(up, repository):
     project = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
     project += '[project]\nname = "mine"\nversion = "1"\n'
@@ -72,6 +75,7 @@ def test_a_changed_package_of_an_editable_install_builds_again_and_edits_are_liv
     assert built(events)
 
 
+@on_one_hub
 def test_a_changed_file_that_post_build_reads_builds_again(up, repository):
     repo = repository({"postBuild": "#!/bin/bash\ncp seed.txt grown.txt\n", "seed.txt": "first\n"})
     session, _ = up.launch(repo.spec)
@@ -82,6 +86,7 @@ def test_a_changed_file_that_post_build_reads_builds_again(up, repository):
     assert built(events)
 
 
+@on_one_hub
 def test_start_script_and_installs_of_the_session_s_own(up, repository):
     repo = repository({"start": '#!/bin/bash\nexport GREETING=hello\nexec "$@"\n', "requirements.txt": "traitlets\n"})
     session, _ = up.launch(repo.spec)
@@ -116,6 +121,7 @@ def test_full_mode_runs_the_repository_s_own_server(up, repository):
     assert session.get("server-proxy/servers-info").status_code == 200
 
 
+@on_one_hub
 def test_two_repositories_with_the_same_lock_share_one_environment(up, repository, git_server):
     repo = repository({"requirements.txt": "humanize\n", "a.txt": "a"})
     other = git_server.directory / f"{repo.path.name}-other"
@@ -148,6 +154,7 @@ def test_the_regular_hub_is_still_there(up):
     assert session.read("diary.txt") == "today\n"
 
 
+@on_one_hub
 def test_requirements_as_pip_reads_them(up, repository, git_server):
     project = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
     project += '[project]\nname = "faraway"\nversion = "1"\n'

@@ -12,6 +12,7 @@ import requests
 import websocket
 
 from tests.support.browser import launch_link, log_in, profile, running_chromium
+from tests.support.fixtures import on_one_hub
 from tests.support.gate import Gates
 from tests.support.git_server import make_repository
 from tests.support.other_site import other_origin
@@ -156,12 +157,14 @@ def run_npm_client(up, spec, **options):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@on_one_hub
 def test_the_npm_package_launches_with_an_api_token(up, repository):
     events = run_npm_client(up, repository({"hello.txt": "hello\n"}), apiToken=up.token)
     assert events[-1]["phase"] == "ready", events[-1]
     assert Session(events[-1]["url"], events[-1]["token"]).read("hello.txt") == "hello\n"
 
 
+@on_one_hub
 def test_the_npm_package_builds_only(up, repository):
     before = up.api("GET", f"/users/{up.user}").json()["servers"]
     events = run_npm_client(up, repository(), apiToken=up.token, buildOnly=True)
@@ -207,7 +210,7 @@ class TestEventSource:
         with profile(chromium) as context:
             page = log_in(context, shared)
             text = context.request.get(launch_link(shared, spec)).text()
-            config = json.loads(text.partition("window.pageConfig = ")[2].partition(";</script>")[0])
+            config = json.loads(text.partition('id="data-launch">')[2].partition("</script>")[0])
             stream = f"{shared.service}build/{spec}?_xsrf={config['xsrfToken']}"
             assert page.evaluate(LISTEN, stream)["status_code"] == 403
             event = page.evaluate(LISTEN, f"{stream}&build_token={config['buildToken']}")

@@ -9,6 +9,7 @@ import pytest
 
 from launcher.up import EXAMPLES
 from tests.support.dask import DASK, Clusters, refusal_of, with_cluster
+from tests.support.fixtures import on_one_hub
 from tests.support.git_server import make_repository
 from tests.support.running import Session, eventually, git_spec
 
@@ -69,6 +70,7 @@ print(json.dumps(look()))
     )
 
 
+@on_one_hub
 def test_two_sessions_of_a_person_get_each_their_own_environment(launch, up, clusters):
     with_humanize = launch("with", WITH)
     without = launch("without", WITHOUT)
@@ -85,6 +87,7 @@ def test_the_regular_session_has_dask_too(up):
     assert session.run(with_cluster(code), seconds=120) == "42\n"
 
 
+@on_one_hub
 def test_what_is_installed_and_set_in_the_session_reaches_the_workers(launch):
     start = '#!/bin/bash\nexport FROM_START=started\nexec "$@"\n'
     session = launch("tweaks", {"requirements.txt": DASK, "start": start})
@@ -115,6 +118,7 @@ print(json.dumps(list(client.run(look).values())[0]))
     assert not {name for name in names if name.startswith(("JUPYTERHUB_API", "JPY_", "JUPYTERHUB_CLIENT"))}, names
 
 
+@on_one_hub
 def test_the_example_gives_the_same_numbers_with_and_without_dask(up):
     session, _ = up.launch(f"local/{quote(str(EXAMPLES / 'zarr-with-dask'), safe='')}/worktree")
     notebook = json.loads((EXAMPLES / "zarr-with-dask" / "zarr-with-dask.ipynb").read_text())
@@ -123,6 +127,7 @@ def test_the_example_gives_the_same_numbers_with_and_without_dask(up):
     session.run("\n".join(cells), seconds=180)
 
 
+@on_one_hub
 @pytest.mark.parametrize(
     ("code", "words"),
     [

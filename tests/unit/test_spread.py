@@ -18,6 +18,7 @@ CLICK = "tests/system/test_click.py"
         ("tests/contract/test_builder.py::test_a_build[process]", "tests/contract/test_builder.py"),
         ("tests/docs/test_pages.py::test_links[docs/howto/containers.md]", "tests/docs/test_pages.py"),
     ],
+    ids=range(7),
 )
 def test_what_runs_in_one_process(nodeid, unit):
     assert unit_of(nodeid) == unit
