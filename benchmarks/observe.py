@@ -156,7 +156,7 @@ def events(answer: requests.Response) -> Any:
 
 def page_config(html: str) -> dict[str, Any]:
     """What the launcher's progress page tells its script."""
-    found = re.search(r"window\.pageConfig = (\{.*?\});</script>", html, re.DOTALL)
+    found = re.search(r'id="data-launch">(\{.*?\})</script>', html, re.DOTALL)
     if found is None:
         raise RuntimeError(f"not a progress page: {html[:300]}")
     return dict(json.loads(found[1]))

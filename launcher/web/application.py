@@ -11,18 +11,18 @@ from tornado.httputil import HTTPConnection, HTTPMessageDelegate
 from tornado.web import Application, RequestHandler
 
 from launcher.web.api import BuildTokenHandler, LaunchesHandler, PreviewHandler
+from launcher.web.assets import built_assets
 from launcher.web.base import BaseHandler, log, log_text
 from launcher.web.build import BuildHandler
 from launcher.web.build_log import BuildEventsHandler, BuildLogHandler
-from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHandler
+from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
 from launcher.web.links import FileHandler, GoHandler, HomeHandler, LegacyRedirectHandler
 from launcher.web.login import OAuthCallbackHandler
 from launcher.web.metrics import WebMetrics
-from launcher.web.pages import AboutHandler, NotFoundHandler
 from launcher.web.mine_api import (
     ProjectHomeArchiveHandler,
     ProjectHomeHandler,
@@ -31,6 +31,7 @@ from launcher.web.mine_api import (
     SessionsHandler,
     TrustHandler,
 )
+from launcher.web.pages import AboutHandler, NotFoundHandler
 from launcher.web.service import (
     Health,
     HealthHandler,
@@ -40,8 +41,8 @@ from launcher.web.service import (
     VersionsHandler,
 )
 from launcher.web.settings import WebParts
-from launcher.web.tokens import BuildTokens
 from launcher.web.share import ShareKeys
+from launcher.web.tokens import BuildTokens
 
 _LOGIN_CACHE_SECONDS = 60  # how long a login that the Hub ended may still open pages
 _STATIC = str(files("launcher.web") / "static")
@@ -73,15 +74,16 @@ def make_application(parts: WebParts) -> LauncherApplication:
         cookie_secret=settings.cookie_secret,
         xsrf_cookies=False,  # BaseHandler.prepare checks, after it knows whether a token authenticated the request
         parts=parts,
+        assets=built_assets(settings.service_prefix),
         hub_auth=hub_auth,
         build_tokens=BuildTokens(
             settings.build_token_secret,
             previous=settings.previous_token_secrets,
             expires_seconds=settings.build_token_expires_seconds,
         ),
+        share_keys=ShareKeys(settings.build_token_secret, settings.previous_token_secrets),
         stream_slots=StreamSlots(settings.streams_per_person, settings.streams_total),
         launch_rate=LaunchRate(settings.launches_per_minute),
-        share_keys=ShareKeys(settings.build_token_secret, settings.previous_token_secrets),
         health=Health(tuple(parts.health_checks)),
         metrics=metrics,
     )
@@ -90,9 +92,9 @@ def make_application(parts: WebParts) -> LauncherApplication:
 def _routes(prefix: str) -> list[tuple[Any, ...]]:
     base = re.escape(prefix)
     build = base + r"api/v1/builds/([A-Za-z0-9_-]{1,64})"
+    server = "([A-Za-z0-9._~@-]{0,64})"
     cluster, process = "/([0-9a-f]{32})", "/([0-9a-z]{1,64})"
     static = {"path": _STATIC}
-    server = "([A-Za-z0-9._~@-]{0,64})"
     return [
         (base, HomeHandler),
         (base + r"about", AboutHandler),
@@ -120,8 +122,6 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (build, OneBuildHandler),
         (build + r"/log", BuildLogHandler),
         (build + r"/events", BuildEventsHandler),
-        (base + r"api/v1/clusters", ClustersHandler),
-        (base + r"api/v1/clusters" + cluster, ClusterHandler),
         (build + r"/share", ShareBuildHandler),
         (base + r"api/v1/sessions", SessionsHandler),
         (base + r"api/v1/sessions/" + server, SessionHandler),
@@ -129,6 +129,8 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (base + r"api/v1/trust", TrustHandler),
         (base + r"api/v1/project-homes/" + server, ProjectHomeHandler),
         (base + r"api/v1/project-homes/" + server + "/archive", ProjectHomeArchiveHandler),
+        (base + r"api/v1/clusters", ClustersHandler),
+        (base + r"api/v1/clusters" + cluster, ClusterHandler),
         (base + r"api/v1/clusters" + cluster + "/logs", ClusterLogsHandler),
         (base + r"api/v1/clusters" + cluster + "/logs" + process, ClusterLogHandler),
     ]

@@ -26,8 +26,8 @@ from launcher.errors import (
 )
 from launcher.log import without_credentials
 from launcher.models import Person, Username
+from launcher.web.headers import PAGE_POLICY, SECURITY_HEADERS, host_of_origin
 from launcher.web.share import ShareKeys
-from launcher.web.headers import SECURITY_HEADERS, content_security_policy, host_of_origin
 from launcher.web.tokens import BuildTokens, TokenSubject
 
 if TYPE_CHECKING:
@@ -89,7 +89,6 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # j
     def initialize(self) -> None:
         """Tornado's hook before anything else of a request."""
         self.request_id = secrets.token_hex(6)
-        self.nonce = secrets.token_urlsafe(18)
 
     def set_default_headers(self) -> None:
         """Safe headers on every answer, errors included."""
@@ -212,9 +211,9 @@ class BaseHandler(HubOAuthenticated, RequestHandler):  # type: ignore[misc]  # j
         self.finish({"error": {**error.to_dict(), "id": self.request_id}})
 
     def set_page_headers(self) -> None:
-        """Headers of an HTML page with this request's nonce."""
+        """Headers of an HTML page."""
         self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.set_header("Content-Security-Policy", content_security_policy(self.nonce))
+        self.set_header("Content-Security-Policy", PAGE_POLICY)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Log trouble of ours with its id; never the URL's query or headers, they may hold secrets."""

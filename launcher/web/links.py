@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import secrets
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from tornado.web import StaticFileHandler, authenticated
 
 from launcher.errors import SpecInvalid
+from launcher.web.assets import BUILT
 from launcher.web.base import BaseHandler, is_yes, public_error
 from launcher.web.headers import SECURITY_HEADERS
 from launcher.web.pages import PageHandler
 
-_BADGE_SECONDS = 3600
+_AN_HOUR = "public, max-age=3600"
 
 
 class LegacyRedirectHandler(BaseHandler):
@@ -40,9 +43,26 @@ class FileHandler(StaticFileHandler):
         self.set_header("Access-Control-Allow-Origin", "*")
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
 
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - tornado's signature
-        """Files are cached for an hour."""
-        self.set_header("Cache-Control", f"public, max-age={_BADGE_SECONDS}")
+    def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
+        """Tornado's hook: of a built file, the compressed one for those who can read it."""
+        path = super().validate_absolute_path(root, absolute_path)
+        compressed = f"{path}.gz"
+        if path is None or not Path(compressed).exists():
+            return path
+        self.set_header("Vary", "Accept-Encoding")
+        if "gzip" not in self.request.headers.get("Accept-Encoding", ""):
+            return path
+        self.set_header("Content-Encoding", "gzip")
+        return compressed
+
+    def get_content_type(self) -> str:
+        """What the file is, compressed or not."""
+        return mimetypes.guess_type(str(self.absolute_path).removesuffix(".gz"))[0] or "application/octet-stream"
+
+    def set_extra_headers(self, path: str) -> None:
+        """Files are cached for an hour; those whose name says what is in them, for ever."""
+        built = path.startswith(f"{BUILT}/assets/")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable" if built else _AN_HOUR)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """The one shape of errors."""

@@ -7,11 +7,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup, escape
 
 from launcher.errors import CrossSiteRefused, LauncherError, NotFound
 from launcher.models import Spec
+from launcher.web.assets import Assets
 from launcher.web.base import BaseHandler
+from launcher.web.words import words_of
 
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -31,12 +34,32 @@ def readable_spec(text: str) -> str:
     return "".join(character for character in unquote(text) if character.isprintable())
 
 
+def t(key: str, **values: Any) -> Markup:
+    """A word of the page's language for a template; what is filled in is text unless it is markup already."""
+    words = words_of()
+    safe = {name: value if isinstance(value, int | float) else escape(value) for name, value in values.items()}
+    return Markup(words.filled(escape(words.entry(key, values.get("count", 0))), safe))  # noqa: S704 - all of it is escaped
+
+
+def page_data(name: str, value: Any) -> Markup:
+    """Data for the page's scripts, in an element that no browser runs."""
+    element = Markup('<script type="application/json" id="data-{}">{}</script>')
+    return element.format(name, htmlsafe_json_dumps(value))
+
+
 _templates = Environment(
     loader=PackageLoader("launcher.web"),
     autoescape=select_autoescape(default=True),
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_templates.globals |= {
+    "t": t,
+    "page_data": page_data,
+    "words_for": lambda *groups: words_of().groups(groups),
+    "language": words_of().language,
+    "direction": words_of().direction,
+}
 _templates.filters["plain_text"] = plain_text
 _templates.filters["breakable"] = breakable
 _templates.filters["readable_spec"] = readable_spec
@@ -52,13 +75,19 @@ class PageHandler(BaseHandler):
             prefix=self.web.service_prefix,
             hub_home=self.web.hub_base_url + "hub/home",
             banner=self.web.banner,
-            nonce=self.nonce,
+            assets=self.assets,
             visitor=self.visitor,
             version=self.web.version,
             has_clusters=self.parts.clusters is not None,
             **{**self.web.template_variables, **variables},
         )
         self.finish(page)
+
+    @property
+    def assets(self) -> Assets:
+        """The files of the front end."""
+        assets: Assets = self.application.settings["assets"]
+        return assets
 
     def render_error(self, error: LauncherError) -> None:
         """A page, or JSON for those who accept nothing else."""

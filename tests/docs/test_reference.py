@@ -190,7 +190,7 @@ FILLED = {
     "<server>": "repository-abc",
     "<cluster>": "0" * 32,
     "<process>": "scheduler",
-    "<file>": "launcher.css",
+    "<file>": "icon.svg",
 }
 PRIVATE = {"api/v1/tickets/redeem"}
 

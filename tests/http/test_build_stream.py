@@ -126,7 +126,7 @@ def test_a_cookie_alone_starts_nothing(web, base, browser, token):
 
 
 def page_config(text: str) -> dict[str, Any]:
-    return json.loads(re.search(r"window\.pageConfig = (\{.*?\});</script>", text)[1])
+    return json.loads(re.search(r'id="data-launch">(\{.*?\})</script>', text)[1])
 
 
 EVENT_SOURCE = {**STREAM, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}

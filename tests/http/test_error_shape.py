@@ -26,7 +26,7 @@ EXAMPLES = [
     "_config",
     "badge.svg",
     "assets/images/badge_logo.svg",
-    "static/launcher.css",
+    "static/icon.svg",
     "api/v1/preview",
     "api/v1/launches",
     "api/v1/build-token",

@@ -22,10 +22,10 @@ class Redeem(RequestHandler):
 
 
 @pytest.fixture
-def deep(running_web):
+def deep(running_web, tmp_path):
     """The application below another base URL, without a proxy, with one handler of somebody else."""
     sockets = bind_sockets(0, "127.0.0.1")
-    thread = WebThread(sockets, running_web._hub_auth)
+    thread = WebThread(sockets, running_web._hub_auth, tmp_path)
     thread.settings = dataclasses.replace(
         thread.settings, service_prefix="/jhub/services/binder/", hub_base_url="/jhub/"
     )
@@ -43,7 +43,7 @@ def test_every_address_is_below_the_prefix(deep):
     answer = requests.get(f"{deep}/jhub/services/binder/repo/u/r", timeout=20, allow_redirects=False)
     assert answer.headers["location"] == "/jhub/services/binder/v2/gh/u/r/master"
     page = requests.get(f"{deep}/jhub/services/binder/nonsense", timeout=20).text
-    assert 'href="/jhub/services/binder/static/launcher.css"' in page
+    assert 'href="/jhub/services/binder/static/built/assets/style-' in page
     assert 'href="/jhub/hub/home"' in page
 
 

@@ -1,5 +1,5 @@
 // Follows one launch and goes to the session when it is ready. Text of a build only ever becomes text nodes.
-const config = window.pageConfig;
+const config = JSON.parse(document.getElementById("data-launch").textContent);
 const byId = (id) => document.getElementById(id);
 const steps = [...document.querySelectorAll("ol.steps li")];
 const stepOf = { waiting: 0, fetching: 1, building: 1, pushing: 1, unknown: 1, built: 2, launching: 2, ready: 3 };
