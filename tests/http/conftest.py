@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,11 +35,24 @@ PREFIX = "/services/binder/"
 
 _SERVICE = """
 c.Authenticator.admin_users = {{"olga"}}
+c.JupyterHub.allow_named_servers = True
+c.Spawner.cmd = [{python!r}, "-c", {session!r}]
 c.JupyterHub.services.append({{
     "name": "binder", "url": "http://127.0.0.1:{port}", "api_token": "{token}", "oauth_no_confirm": True,
     "oauth_client_allowed_scopes": ["servers!user", "read:users!user", "access:servers!user"]}})
 c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self", "access:services!service=binder"]}})
 """
+
+
+_SESSION = """
+import http.server, os, urllib.parse
+address = urllib.parse.urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_error(404)
+http.server.HTTPServer((address.hostname, address.port), Handler).serve_forever()
+"""
+"""A session that answers and nothing else; ready in no time."""
 
 
 class WebThread:
@@ -124,7 +138,8 @@ def web_socket() -> list[Any]:
 @pytest.fixture(scope="session")
 def planned_hub(web_socket: list[Any]) -> RunningHub:
     """The hub before it runs: its addresses are known, so that the service can be there first."""
-    return RunningHub(_SERVICE.format(port=web_socket[0].getsockname()[1], token=SERVICE_TOKEN))
+    port = web_socket[0].getsockname()[1]
+    return RunningHub(_SERVICE.format(port=port, token=SERVICE_TOKEN, python=sys.executable, session=_SESSION))
 
 
 @pytest.fixture(scope="session")
