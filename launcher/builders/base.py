@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, Storage
@@ -64,3 +65,6 @@ class Builder(Protocol):
 
         Called while no build runs.
         """
+
+    async def places(self) -> tuple[Path, ...]:
+        """Directories of this machine whose disks builds and environments fill; they need not be there yet."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from launcher.builders.base import BuildLog
 from launcher.environments import wants_dask
@@ -128,6 +130,10 @@ class FakeBuilder:
     async def collect_caches(self, unused_since: datetime) -> int:  # noqa: ARG002 - it has none
         """There are none."""
         return 0
+
+    async def places(self) -> tuple[Path, ...]:
+        """It fills no disk; that of temporary files is as good as any."""
+        return (Path(tempfile.gettempdir()),)
 
 
 def _environment(fingerprint: str, request: BuildRequest) -> BuiltEnvironment:

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from launcher.builders.base import BuildLog
 from launcher.builders.process import interpreters
@@ -148,6 +149,10 @@ class ProcessBuilder:
     async def collect_caches(self, unused_since: datetime) -> int:
         """Delete wheels that no environment uses."""
         return await asyncio.to_thread(collect_wheels, wheels(self._config), unused_since)
+
+    async def places(self) -> tuple[Path, ...]:
+        """Where environments, caches and builds are."""
+        return self._config.store, self._config.cache, self._config.work
 
     def meta(self, reference: str) -> EnvironmentMeta | None:
         """What a session spawner must know of an environment, or None when it is not there."""

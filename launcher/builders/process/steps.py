@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 from launcher.builders.process.runner import run_command
 from launcher.builders.process.sandbox import Overlay, Sandbox
@@ -17,6 +18,12 @@ class SandboxRunner:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Every step has ended by itself."""
+
     async def run(self, view: View, command: Sequence[str], write: Callable[[str], None]) -> Outcome:
         """Run a command in a sandbox that shows a view."""
         limits = self._workspace.config.limits
@@ -30,7 +37,7 @@ class SandboxRunner:
             tmp_bytes=None,  # the build's own directory is there
         )
         return await run_command(
-            sandbox.argv(self._workspace.bridged(command, limits.resource_limits)),
+            sandbox.argv(self._workspace.bridged(command, limits.resource_limits(count_processes=True))),
             build_id=self._workspace.build_id,
             write=write,
             limits=limits,

@@ -121,12 +121,12 @@ def make_flags(policy: EgressPolicy, data: Path, resolve: _Resolver | None = Non
     return flags
 
 
-def serve(listener: socket.socket, flags: argparse.Namespace) -> None:
-    """Accept connections until the listener is closed; one thread each, at most MAX_CONNECTIONS at a time."""
+def serve(listener: socket.socket, flags: argparse.Namespace, most: int = MAX_CONNECTIONS) -> None:
+    """Accept connections until the listener is closed; one thread each, at most ``most`` at a time."""
     from proxy.http.connection import HttpClientConnection
     from proxy.http.handler import HttpProtocolHandler
 
-    slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+    slots = threading.BoundedSemaphore(most)
 
     def handle(connection: socket.socket) -> None:
         try:
@@ -150,6 +150,7 @@ def main() -> None:
     flags = make_flags(policy, Path.cwd() / "proxy")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(SOCKET_NAME)  # relative: a socket's path is limited to 108 bytes, a working directory's is not
+    Path(SOCKET_NAME).chmod(0o666)  # the directory decides who sees it
     listener.listen(64)
     threading.Thread(target=serve, args=(listener, flags), daemon=True).start()
     sys.stdout.write("ready\n")

@@ -43,15 +43,15 @@ class BuildLimits:
         """
         return None if self.processes is None else self.processes + _SLACK
 
-    @property
-    def resource_limits(self) -> str:
+    def resource_limits(self, *, count_processes: bool) -> str:
         """The limits the kernel enforces per process, in the words of ``bridge.py``.
 
         They are the backstop for what happens between two looks of the watcher. The address space is generous:
-        programs reserve far more than they use.
+        programs reserve far more than they use. ``count_processes``: not where other builds have the same user,
+        because the kernel counts all processes of a user together.
         """
         words = ["core=0"]
-        if self.processes is not None:
+        if count_processes and self.processes is not None:
             words.append(f"nproc={self.task_limit}")
         if self.file_bytes is not None:
             words.append(f"fsize={self.file_bytes}")
@@ -121,7 +121,7 @@ _HINT = "The operator can raise the limits of builds."
 
 
 def usage_below(process_id: int) -> Usage:
-    """What everything below a process, or in a process namespace made below it, uses.
+    """What everything below a process, in a process namespace made below it, or in its own when it has one, uses.
 
     One pass over /proc with two looks at each process: a fork bomb makes more of them than anything slower can count.
     The namespace tells those whose parent ended between two looks.
@@ -136,7 +136,7 @@ def usage_below(process_id: int) -> Usage:
         below = children.get(pending.pop(), [])
         found |= {row.process_id: row for row in below}
         pending += [row.process_id for row in below]
-    inside = {row.namespace for row in found.values()} - {_namespace("self"), 0}
+    inside = {_namespace(str(process_id)), *(row.namespace for row in found.values())} - {_namespace("self"), 0}
     used = {**found, **{row.process_id: row for row in rows if row.namespace in inside}}.values()
     return Usage(sum(row.threads for row in used), sum(row.pages for row in used) * os.sysconf("SC_PAGE_SIZE"))
 

@@ -18,12 +18,25 @@ from launcher.builders.uv.lock import Lock, LockedPackage
 from launcher.builders.uv.resolve import NEEDS_BUILD, Resolver
 from launcher.builders.uv.runtime import Finished, Publisher, StepRunner
 from launcher.builders.uv.steps import Steps
-from launcher.builders.uv.workspace import FINISH, SNAPSHOT, UV, Workspace
+from launcher.builders.uv.workspace import EXCHANGE, FINISH, SNAPSHOT, UV, Workspace
 from launcher.environments import visible_files
 from launcher.models import BuildRequest, BuiltEnvironment, Recipe, SessionMode
 from launcher.sources.tree import GitTree
 
 _PYTHON = f"{ENVIRONMENT}/bin/python"
+_LOADED = "loaded.txt"
+# The second import is what a kernel does when it starts; an ipykernel that has it elsewhere is good all the same.
+_KERNEL_LOADS = """
+import sys, ipykernel_launcher
+try:
+    import ipykernel.kernelapp, ipykernel.zmqshell
+except ImportError:
+    pass
+with open(sys.argv[1], "w") as file:
+    for module in list(sys.modules.values()):
+        if path := getattr(module, "__file__", None):
+            file.write(path + "\\n")
+"""
 
 
 class Build:
@@ -56,7 +69,7 @@ class Build:
     async def run(self) -> BuiltEnvironment:
         """The environment, made or found. Raises what `Builder.build` promises."""
         await asyncio.to_thread(self._workspace.create)
-        async with running(self._config.egress_policy, self._workspace.directory("egress")):
+        async with running(self._config.egress_policy, self._workspace.directory("egress")), self._steps.runner:
             self._log.stage("fetching")
             self._log.write(f"Environment files: {self._recipe.summary}\n")
             self._log.write(f"Python {self._workspace.interpreter.version}\n")
@@ -119,9 +132,24 @@ class Build:
         await self._steps.run("Writing the kernel's description", view, kernel)
         if self._recipe.post_build:
             await self._post_build(self._recipe.post_build)
-        check = [_PYTHON, "-c", "import ipykernel_launcher"]
+        program = _KERNEL_LOADS if self._publisher.final else "import ipykernel_launcher"
+        check = [_PYTHON, "-c", program, f"{EXCHANGE}/{_LOADED}"]
         await self._steps.run("Starting the kernel's package", self._workspace.checking(), check)
         await self._prove_dask(lock)
+        if self._publisher.final:
+            await self._compile(foreign=foreign)
+
+    async def _compile(self, *, foreign: bool) -> None:
+        """Compile what the kernel loads: who cannot write to an environment would compile it at every start."""
+        try:
+            loaded = self._workspace.read(_LOADED).splitlines()
+        except OSError:  # foreign code removed it
+            return
+        ours = [path for path in loaded if path.startswith(f"{ENVIRONMENT}/lib/") and path.endswith(".py")]
+        names = self._workspace.write("compile.txt", "".join(f"{path}\n" for path in ours))
+        python = [str(self._workspace.interpreter.executable), "-I", "-S", "-m", "compileall", "-q", "-i", names]
+        # What cannot be compiled stays as it is.
+        await self._steps.attempt(self._workspace.foreign() if foreign else self._workspace.clean(), python, quiet=True)
 
     async def _prove_dask(self, lock: Lock) -> None:
         """Refuse versions of Dask's packages that cannot run together, before a cluster hangs because of them."""

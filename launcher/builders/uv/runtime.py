@@ -51,7 +51,14 @@ class View:
 
 
 class StepRunner(Protocol):
-    """Where the steps of one build run: no network but the egress proxy's socket, no privileges, limits."""
+    """Where the steps of one build run: no network but the egress proxy's socket, no privileges, limits.
+
+    An async context manager: nothing of it is left after the block.
+    """
+
+    async def __aenter__(self) -> object: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
 
     async def run(self, view: View, command: Sequence[str], write: Callable[[str], None]) -> Outcome:
         """Run a command to its end, its output going to ``write``.

@@ -35,12 +35,16 @@ _READ_LIMIT = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Workspace:
-    """The places of one build. ``staging`` becomes the published environment, ``root`` is thrown away."""
+    """The places of one build. ``staging`` becomes the published environment, ``root`` is thrown away.
+
+    owner: who files must belong to outside so that the user inside may change them; None when that is us.
+    """
 
     config: UvBuilderConfig
     build_id: BuildId
     interpreter: Interpreter
     snapshot: Path
+    owner: int | None = None
 
     @property
     def root(self) -> Path:
@@ -69,10 +73,12 @@ class Workspace:
         for path in (self.config.cache / _WHEELS, self.config.cache / _STAGING, self.config.work):
             path.mkdir(parents=True, exist_ok=True)
         self.root.mkdir(mode=0o700)
-        for name in ("repository", "home", "exchange", "egress", "tmp", "cache", "overlay"):
-            self.directory(name).mkdir()
-        self.staging.mkdir()
-        self.venv.mkdir()
+        self.directory("egress").mkdir()
+        written = [self.directory(name) for name in ("repository", "home", "exchange", "tmp", "cache", "overlay")]
+        for path in (*written, self.staging, self.venv):
+            path.mkdir()
+            self._hand_over(path)
+        self._hand_over(self.config.cache / _WHEELS)
 
     @property
     def written(self) -> tuple[Path, ...]:
@@ -135,15 +141,17 @@ class Workspace:
             path.unlink()
         with path.open("x", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
+        self._hand_over(path)
         return f"{EXCHANGE}/{name}"
 
     def rewrite(self, name: str, text: str) -> None:
         """Replace a file of the checked-out repository; before any foreign code has run."""
         (self.directory("repository") / name).write_text(text, encoding="utf-8")
 
-    def remove(self) -> None:
-        """Delete everything of this build."""
-        remove_build(self.config, self.build_id)
+    def _hand_over(self, path: Path) -> None:
+        """Give a file of ours to the user inside."""
+        if self.owner is not None:
+            os.chown(path, self.owner, self.owner, follow_symlinks=False)
 
     def _view(
         self,

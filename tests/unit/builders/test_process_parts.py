@@ -95,7 +95,9 @@ def test_a_sandbox_inherits_nothing_and_shares_only_what_it_says() -> None:
 
 def test_limits_are_words_the_bridge_understands() -> None:
     assert (
-        BuildLimits(memory_bytes=None, processes=None, file_bytes=5, open_files=None).resource_limits
+        BuildLimits(memory_bytes=None, processes=None, file_bytes=5, open_files=None).resource_limits(
+            count_processes=True
+        )
         == "core=0,fsize=5"
     )
     assert readable(256 * 2**20) == "256 MiB"

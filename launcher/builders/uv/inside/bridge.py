@@ -71,6 +71,17 @@ def proxied(environment: dict[str, str], port: int) -> dict[str, str]:
     return {**environment, **dict.fromkeys(spellings, address)}
 
 
+def wait_for(child: int) -> int:
+    """Wait for a process, and for orphans meanwhile: in a container this program is their parent.
+
+    Its exit status, or 128 + the signal that ended it.
+    """
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
 def main(arguments: list[str]) -> int:
     """Run the command; its exit status, or 128 + the signal that ended it."""
     path, limits, command = arguments[0], arguments[1], arguments[2:]
@@ -85,8 +96,7 @@ def main(arguments: list[str]) -> int:
         apply_limits(limits)
 
     child = subprocess.Popen(command, env=environment, preexec_fn=prepare)  # noqa: PLW1509 - before any thread of the child's
-    status = child.wait()
-    return status if status >= 0 else 128 - status
+    return wait_for(child.pid)
 
 
 if __name__ == "__main__":
