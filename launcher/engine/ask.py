@@ -32,6 +32,7 @@ def host_config(order: ContainerOrder) -> dict[str, Any]:
     """The part of it that is about this machine."""
     config: dict[str, Any] = {
         "NetworkMode": order.network,
+        "UsernsMode": order.user_namespace,
         "Binds": [f"{one.source}:{one.target}:{'ro' if one.read_only else 'rw'}" for one in order.binds],
         "Tmpfs": {path: f"rw,nosuid,nodev,mode=1777,size={size}" for path, size in order.tmpfs.items()},
         "ReadonlyRootfs": not order.writable_root,

@@ -50,9 +50,9 @@ class Image:
 
 @dataclass(frozen=True)
 class Bind:
-    """A file or directory of this machine (``source``) seen at ``target``."""
+    """A file or directory of this machine, or a volume by its name (``source``), seen at ``target``."""
 
-    source: Path
+    source: Path | str
     target: str
     read_only: bool = True
 
@@ -62,7 +62,8 @@ class ContainerOrder:
     """A container to be made. What is not said is refused: no network, no capability, a read-only root file system.
 
     image: id of an image. command: replaces the image's entrypoint and command. environment: variables besides the
-        image's own. user: ``uid:gid``; never root unless it is said. binds: see `Bind`.
+        image's own. user: ``uid:gid``; never root unless it is said. user_namespace: as in
+        Docker, "" for the engine's usual one. binds: see `Bind`.
     tmpfs: path -> bytes it may hold. writable_root: let changes go to a layer of the container, for a commit.
     memory_bytes, cpus, processes: limits of all its processes together; None for none. There is no swap besides.
     ulimits: name -> (soft, hard).
@@ -81,6 +82,7 @@ class ContainerOrder:
     environment: Mapping[str, str] = field(default_factory=dict)
     working_directory: str = "/"
     user: str = "1000:1000"
+    user_namespace: str = ""
     binds: tuple[Bind, ...] = ()
     tmpfs: Mapping[str, int] = field(default_factory=dict)
     writable_root: bool = False

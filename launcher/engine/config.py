@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from traitlets import Integer, TraitError, Unicode
+from traitlets import Enum, Integer, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from launcher.engine.sockets import UNIX
@@ -21,6 +21,8 @@ class ContainerSettings:
     base_from: str
     debian_mirror: str
     session_processes: int
+    session_network: str
+    allowed_images: tuple[str, ...]
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> ContainerSettings:
@@ -52,6 +54,17 @@ class LauncherContainers(Configurable):
         config=True
     )
     session_processes = Integer(4096, min=64, help="Processes and threads of one session.").tag(config=True)
+    session_network = Enum(
+        ["internet", "indexes", "none"],
+        "internet",
+        help="What sessions may reach besides the hub: the web ports of any public address, package indexes and "
+        "`c.Launcher.allow_hosts` only, or nothing. Never loopback, private or metadata addresses.",
+    ).tag(config=True)
+    allowed_images = List(
+        Unicode(),
+        help="Patterns of images that people may start regular sessions with, such as `quay.io/my-org/*`; they must be "
+        "on the machine and hold JupyterHub's single-user server. Empty: only the hub's own.",
+    ).tag(config=True)
 
     def settings(self) -> ContainerSettings:
         """The traits as `ContainerSettings`. TraitError when one is wrong."""
