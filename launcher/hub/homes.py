@@ -40,3 +40,13 @@ def project_directory(projects: Path, user: str, project: str) -> Path:
 def project_home(projects: Path, user: str, project: str, owner: tuple[int, int] | None = None) -> Path:
     """The home that sessions of one unknown repository see, for one person."""
     return make_home(project_directory(projects, user, project), owner)
+
+
+def give_tree(directory: Path, owner: tuple[int, int]) -> None:
+    """Make somebody the owner of a home and everything in it, unless it is theirs already. Links are not followed."""
+    if (directory.stat().st_uid, directory.stat().st_gid) == owner:
+        return
+    for _, directories, files, folder in os.fwalk(directory, follow_symlinks=False):
+        for name in (*directories, *files):
+            os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+    os.chown(directory, *owner)  # last: a walk that was interrupted begins again

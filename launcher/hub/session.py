@@ -22,9 +22,12 @@ VARIABLES_FILE = "environment.json"
 """In `records.VARIABLES_NAME`: what the session's kernels see."""
 INSIDE_NAME = "inside"
 """In a run directory: what the session alone has, its description and the socket on which it speaks."""
-_RUN = "/run/launcher"
-_SHARED = "/run/session"
-_CONTENT = "/srv/content"
+RUN = "/run/launcher"
+"""Where a session sees `INSIDE_NAME`."""
+SHARED = "/run/session"
+"""Where a session and its clusters see what they share of its run directory."""
+CONTENT = "/srv/content"
+"""Where a session sees the bare repository that its content comes from."""
 _OVERLAY = "/srv/environment-overlay"
 _OVERLAY_PARTS = ("repository", "home")
 DESCRIPTION_NAME = "session.json"
@@ -39,24 +42,28 @@ def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str], dask:
         "home": HOME,
         "mode": SessionMode.KERNEL.value,
         "server": ["-m", "jupyterhub.singleuser", *arguments],
-        "ready_socket": f"{_RUN}/{SOCKET_NAME}",
+        "ready_socket": f"{RUN}/{SOCKET_NAME}",
         "dask": dask,
-        "variables": f"{_SHARED}/{VARIABLES_NAME}/{VARIABLES_FILE}",
+        "variables": f"{SHARED}/{VARIABLES_NAME}/{VARIABLES_FILE}",
     }
     if plan is None:
         return description
     if plan.environment is not None:
         description |= {"environment": ENVIRONMENT, "environment_id": plan.environment}
         description |= {"overlay": {name: f"{_OVERLAY}/{name}" for name in _OVERLAY_PARTS}}
-    content = {**plan.content, "repository": _CONTENT} if plan.content is not None else None
+    content = {**plan.content, "repository": CONTENT} if plan.content is not None else None
     return description | {"mode": plan.mode.value, "content": content, "start": plan.start}
 
 
-def first_command(settings: Settings, plan: LaunchPlan | None) -> list[str]:
-    """The program that prepares the session and becomes its server, with the Python that the server will have."""
+def server_python(server_environment: str, plan: LaunchPlan | None) -> str:
+    """The Python that a session's server has, as a path inside: ours, or the environment's own."""
     full = plan is not None and plan.mode is SessionMode.FULL
-    python = Path(ENVIRONMENT if full else settings.server_environment, "bin", "python")
-    return [str(python), f"{SCRIPTS}/server.py", f"{_RUN}/{DESCRIPTION_NAME}"]
+    return str(Path(ENVIRONMENT if full else server_environment, "bin", "python"))
+
+
+def first_command(python: str) -> list[str]:
+    """The program that prepares the session and becomes its server, with the Python that the server will have."""
+    return [python, f"{SCRIPTS}/server.py", f"{RUN}/{DESCRIPTION_NAME}"]
 
 
 def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, run: Path) -> Sandbox:
@@ -67,17 +74,17 @@ def session_sandbox(settings: Settings, plan: LaunchPlan | None, *, home: Path, 
     """
     read_only = session_binds(settings, plan.environment if plan is not None else None)
     if plan is not None and plan.content is not None:
-        read_only.append((Path(plan.content["repository"]), _CONTENT))
+        read_only.append((Path(plan.content["repository"]), CONTENT))
     return Sandbox(
         read_only=tuple(dict.fromkeys(read_only)),
         read_write=((home, HOME), (run / "tmp", "/tmp"), *_run_binds(run)),  # noqa: S108 - the path inside
-        directories=("/run", _SHARED, _OVERLAY),
+        directories=("/run", SHARED, _OVERLAY),
         working_directory=HOME,
         share_network=True,
         die_with_parent=False,
         keep_environment=True,
         tmp_bytes=None,
-        lock_file=f"{_SHARED}/{ALIVE_NAME}",
+        lock_file=f"{SHARED}/{ALIVE_NAME}",
     )
 
 
@@ -87,8 +94,8 @@ def _run_binds(run: Path) -> list[tuple[Path, str]]:
     Clusters get two things of it by their paths: a session that could put a link in their place would choose what of
     this machine its clusters see.
     """
-    shared = [(run / name, f"{_SHARED}/{name}") for name in (ALIVE_NAME, VARIABLES_NAME)]
-    return [(run / INSIDE_NAME, _RUN), *shared]
+    shared = [(run / name, f"{SHARED}/{name}") for name in (ALIVE_NAME, VARIABLES_NAME)]
+    return [(run / INSIDE_NAME, RUN), *shared]
 
 
 def session_binds(settings: Settings, environment: str | None) -> list[tuple[Path, str]]:

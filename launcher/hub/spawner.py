@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from jupyterhub.spawner import Spawner
 from tornado import web
 from traitlets import HasTraits
 
@@ -23,10 +24,12 @@ from launcher.tickets import TicketSigner
 class LaunchSpawnerMixin(HasTraits):
     """Redeems tickets. Runtimes put it in front of their own spawner and call `redeem_plan` when they start.
 
-    ``launch_settings`` is set on the class that `launch_spawner` makes.
+    ``launch_settings`` and ``launch_base``, the operator's own spawner, are set on the class that `launch_spawner`
+    makes.
     """
 
     launch_settings: ClassVar[Settings]
+    launch_base: ClassVar[type[Spawner]]
 
     name: str
     user: Any

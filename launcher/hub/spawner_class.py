@@ -11,7 +11,7 @@ from traitlets.config.loader import LazyConfigValue
 
 from launcher.config import Settings
 from launcher.errors import ConfigurationInvalid
-from launcher.hub.process import ProcessSpawnerMixin
+from launcher.hub.isolated import IsolatedSpawnerMixin
 from launcher.hub.spawner import LaunchSpawnerMixin
 
 
@@ -42,10 +42,18 @@ def launch_spawner(base: type[Spawner], settings: Settings) -> type[Spawner]:
     Raises ConfigurationInvalid when the runtime cannot work on top of ``base``.
     """
     if issubclass(base, LaunchSpawnerMixin):
-        base = base.__bases__[1]  # `enable` called twice: start again from the operator's own class
-    if not issubclass(base, LocalProcessSpawner):
-        raise ConfigurationInvalid(
-            f"The process runtime starts local processes, but the hub's spawner is {base.__name__}.",
-            hint="Use a spawner for local processes, or another runtime of the launcher.",
-        )
-    return type("LaunchSpawner", (ProcessSpawnerMixin, base), {"launch_settings": settings, "__module__": __name__})
+        base = base.launch_base  # `enable` called twice: start again from the operator's own class
+    mixin = _runtime(settings.runtime)
+    members = {"launch_settings": settings, "launch_base": base, "__module__": __name__}
+    return type("LaunchSpawner", (mixin, mixin.on_top_of(base)), members)
+
+
+def _runtime(name: str) -> type[IsolatedSpawnerMixin]:
+    """The one place in the Hub that knows which runtime is on."""
+    if name == "container":
+        from launcher.hub.container.spawner import ContainerSpawnerMixin
+
+        return ContainerSpawnerMixin
+    from launcher.hub.process import ProcessSpawnerMixin
+
+    return ProcessSpawnerMixin

@@ -10,13 +10,24 @@ import pytest
 import launcher
 
 PACKAGE = Path(launcher.__file__).parent
-SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "ports"}
+SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "ports", "server_recipe"}
 """Modules of the package's root that any part may use. `config` knows `policy.trust`, which checks its patterns."""
 SETTINGS_OF_PARTS = {"launcher.dask.config", "launcher.engine.config"}
 """Settings that stand beside what they are about, and count as `config`."""
 SERVICES = {"launcher.dask.gateway"}
 """Where a second service is wired together, as `app` is the first."""
-ROOT = {"app", "check", "cli", "__main__", "runtimes", "server_environment", "supervise", "up", "__init__"}
+ROOT = {
+    "app",
+    "check",
+    "cli",
+    "environments_command",
+    "__main__",
+    "runtimes",
+    "server_environment",
+    "supervise",
+    "up",
+    "__init__",
+}
 """Where everything is wired together: these may import anything, and nothing below may import them."""
 MAY_IMPORT = {
     "store": set(),
@@ -26,8 +37,9 @@ MAY_IMPORT = {
     "environments": {"sources", "store"},
     "builders": {"engine", "environments", "sources", "store"},
     "builds": {"builders", "environments", "sources", "store"},
+    "retention": {"builds", "builders", "store"},
     "sessions": {"builds", "builders", "environments", "sources", "policy", "store"},
-    "web": {"sessions", "sources", "environments", "policy"},
+    "web": {"retention", "sessions", "sources", "environments", "policy"},
     "dask": {"web", "builders", "engine", "hub", "store"},
 }
 """`dask` is the gateway's service, beside the launcher's own. What exactly it takes from others is below."""
@@ -61,9 +73,14 @@ HUB_MAY_IMPORT = {
     "launcher.sessions.names",
     "launcher.builders.process.sandbox",
     "launcher.builders.process.store",
+    "launcher.builders.uv.config",
+    "launcher.builders.uv.egress",
     "launcher.engine.base",
+    "launcher.engine.base_image",
+    "launcher.engine.client",
     "launcher.engine.config",
     "launcher.engine.find",
+    "launcher.engine.identity",
     "launcher.engine.labels",
     "launcher.engine.service",
 }
