@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from launcher.builders.base import Builder
@@ -35,9 +36,21 @@ def make_builder(settings: Settings) -> Builder:
     return ProcessBuilder(config)
 
 
+def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:
+    """A question to ask at any time: references of the environments that sessions run in."""
+    from launcher.hub.records import SessionRecords
+
+    return SessionRecords(settings.state).environments
+
+
 def make_clusters(settings: Settings) -> ClusterRuntime:
     """What runs Dask clusters in the configured runtime."""
     from launcher.dask.nurseries.runtime import NurseryClusters
+
+    if settings.containers is not None and settings.dask is not None:
+        from launcher.dask.container.sandboxes import ContainerSandboxes
+
+        return NurseryClusters(settings, ContainerSandboxes(settings, settings.dask, settings.containers))
     from launcher.dask.process.sandboxes import ProcessSandboxes
 
     return NurseryClusters(settings, ProcessSandboxes(settings))

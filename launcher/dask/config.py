@@ -49,6 +49,7 @@ class DaskSettings:
     worker_cores_max: int
     worker_memory: int
     worker_memory_max: int
+    scheduler_memory: int
     idle_timeout_seconds: float
     session_grace_seconds: float
     keep_hours_max: float
@@ -109,6 +110,11 @@ class LauncherDask(Configurable):
     worker_memory_max = Union(
         [Integer(), Float(), Unicode()], default_value="8 G", help="Most memory of one worker."
     ).tag(config=True)
+    scheduler_memory = Union(
+        [Integer(), Float(), Unicode()],
+        default_value="2 G",
+        help="Memory of a scheduler, in the runtimes that limit a cluster as a whole: containers.",
+    ).tag(config=True)
     idle_timeout_seconds = Float(
         1800, min=0, help="A cluster without work ends after this time; 0 lets it idle as long as its session lives."
     ).tag(config=True)
@@ -137,7 +143,7 @@ class LauncherDask(Configurable):
         """The traits as `DaskSettings`. TraitError when they cannot work together."""
         values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(DaskSettings)}
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        for name in ("worker_memory", "worker_memory_max"):
+        for name in ("worker_memory", "worker_memory_max", "scheduler_memory"):
             values[name] = size_in_bytes(values[name])
         values["user_limits"] = _limits("user_limits", self.user_limits)
         for name in ("group_user_limits", "group_limits"):

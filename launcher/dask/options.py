@@ -45,7 +45,7 @@ class _Amount(fields.Float):  # type: ignore[misc]
 
 def choice_of(session: LiveSession) -> str:
     """How an environment is offered: readable, and exact enough to tell two of them apart."""
-    return f"{session.title} ({session.environment[:12]})"
+    return f"{session.title} ({session.environment.removeprefix('sha256:')[:12]})"
 
 
 def allowed_sessions(user: GatewayUser, sessions: list[LiveSession]) -> list[LiveSession]:

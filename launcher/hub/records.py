@@ -1,7 +1,8 @@
-"""What a spawner writes down about a session of the process runtime, for others on this machine to rely on.
+"""What a spawner writes down about a session on this machine, for others there to rely on.
 
-One file for each session in ``<state>/sessions/``. Whether the session lives is not written but held: the sandbox
-keeps a lock on ``<run directory>/alive`` (bubblewrap's ``--lock-file``) and the kernel takes it away with the sandbox.
+One file for each session in ``<state>/sessions/``. Whether the session lives is not written but held: its sandbox
+keeps a lock on ``<run directory>/alive`` (bubblewrap's ``--lock-file``, or the first program of a container) and the
+kernel takes it away with the sandbox.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ ALIVE_NAME = "alive"
 VARIABLES_NAME = "variables"
 """Directory of a run directory in which the session leaves its variables for the clusters it will have."""
 
+_STARTING_SECONDS = 300  # a session has its record before it lives
+
 
 @dataclass(frozen=True)
 class SessionRecord:
@@ -29,7 +33,8 @@ class SessionRecord:
     environment: `BuiltEnvironment.reference`, None for a session with the launcher's own environment.
     home, run_directory: absolute paths outside the sandbox. owner: (uid, gid) of its processes, None for our own.
     repository: name of the repository, "" for a regular session. dask: whether its token may use Dask-Gateway.
-    personal: it sees the person's home, not a project home.
+    personal: it sees the person's home, not a project home. image: id of its image, "" in a runtime without. python:
+    the Python in that image which prepared it.
     """
 
     user: str
@@ -41,6 +46,8 @@ class SessionRecord:
     repository: str
     dask: bool
     personal: bool
+    image: str = ""
+    python: str = ""
 
     @property
     def is_live(self) -> bool:
@@ -82,6 +89,18 @@ class SessionRecords:
         """Records of a person's living sessions, the youngest first."""
         paths = sorted(self._directory.glob("*.json"), key=_modified, reverse=True)
         return [record for record in _records(paths) if record.user == user and record.is_live]
+
+    def environments(self) -> frozenset[str]:
+        """References of the environments that sessions of anybody run in, or are starting with."""
+        recent = time.time() - _STARTING_SECONDS
+        paths = list(self._directory.glob("*.json"))
+        young = {path for path in paths if _modified(path) > recent}
+        found = ((path, _read(path)) for path in paths)
+        return frozenset(
+            record.environment
+            for path, record in found
+            if record is not None and record.environment and (path in young or record.is_live)
+        )
 
     def _path(self, user: str, server_name: str) -> Path:
         digest = hashlib.sha256(f"{user}\0{server_name}".encode()).hexdigest()[:32]

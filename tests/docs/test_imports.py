@@ -53,6 +53,17 @@ DASK_MAY_IMPORT = {
         "launcher.hub.records",
         "launcher.hub.session",
     },
+    "launcher.dask.container.": {
+        "launcher.builders.process.sandbox",
+        "launcher.engine.base",
+        "launcher.engine.client",
+        "launcher.engine.config",
+        "launcher.engine.labels",
+        "launcher.hub.container.egress",
+        "launcher.hub.container.engine",
+        "launcher.hub.container.order",
+        "launcher.hub.container.relays",
+    },
     "launcher.dask.process.": {  # and are isolated as they are
         "launcher.builders.process.runner",
         "launcher.builders.process.sandbox",

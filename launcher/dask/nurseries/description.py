@@ -13,10 +13,8 @@ from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, RUN_DIRECTORY
 from launcher.dask.nurseries.sandbox import ClusterStart
 from launcher.errors import ClusterStartFailed
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME
-from launcher.hub.session import SCRIPTS, VARIABLES_FILE
+from launcher.hub.session import SCRIPTS, SHARED, VARIABLES_FILE
 
-SESSION_DIRECTORY = "/run/session"
-"""Where a cluster sees what it shares with its session."""
 _DESCRIPTION = "cluster.json"
 COMMAND = (f"{SCRIPTS}/cluster.py", f"{RUN_DIRECTORY}/{_DESCRIPTION}")
 """The first program of a cluster, for the Python that prepared the session."""
@@ -36,7 +34,7 @@ def binds_of_session(run: Path) -> list[tuple[Path, str]]:
         good = False
     if not good:
         raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
-    return [(path, f"{SESSION_DIRECTORY}/{path.name}") for path in (alive, variables)]
+    return [(path, f"{SHARED}/{path.name}") for path in (alive, variables)]
 
 
 def furnish(start: ClusterStart, **more: Any) -> None:
@@ -46,8 +44,8 @@ def furnish(start: ClusterStart, **more: Any) -> None:
         "home": HOME,
         "environment": ENVIRONMENT if record.environment is not None else None,
         "environment_id": record.environment or "server",
-        "session": f"{SESSION_DIRECTORY}/{VARIABLES_NAME}/{VARIABLES_FILE}",
-        "session_lock": f"{SESSION_DIRECTORY}/{ALIVE_NAME}",
+        "session": f"{SHARED}/{VARIABLES_NAME}/{VARIABLES_FILE}",
+        "session_lock": f"{SHARED}/{ALIVE_NAME}",
         "variables": dict(order.variables),
         "scheduler": list(order.scheduler_arguments),
         **start.patience,

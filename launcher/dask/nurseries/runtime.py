@@ -192,8 +192,9 @@ class NurseryClusters:
         except OSError:  # it has ended, and can only be removed
             return
         self._nurseries[cluster] = nursery
-        with suppress(OSError, ClusterStartFailed):  # it may answer later, and can be stopped in any case
+        with suppress(OSError, LauncherError):  # it may answer later, and can be stopped in any case
             nursery.connect()
+            await sandbox.adopt()
             await nursery.hello(seconds=self._adoption_seconds)
         nursery.ended.add_done_callback(lambda _: self._told(nursery))
 

@@ -35,6 +35,9 @@ class ClusterSandbox(Protocol):
     def pid(self) -> int:
         """Its outermost process on this machine: when that has ended, the cluster has. 0 when it has ended already."""
 
+    async def adopt(self) -> None:
+        """Another gateway started it: bring in order what may have been left half done."""
+
     async def look_inside(self) -> None:
         """Take note of what will be needed to end it for certain; called while it runs."""
 

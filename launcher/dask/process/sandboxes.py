@@ -17,12 +17,12 @@ from launcher.builders.process.sandbox import ENVIRONMENT, HOME, Sandbox
 from launcher.builders.process.store import EnvironmentStore
 from launcher.config import Settings
 from launcher.dask.base import RUN_DIRECTORY, WorkerOrder
-from launcher.dask.nurseries.description import COMMAND, SESSION_DIRECTORY, binds_of_session, furnish
+from launcher.dask.nurseries.description import COMMAND, binds_of_session, furnish
 from launcher.dask.nurseries.places import Places
 from launcher.dask.nurseries.sandbox import ClusterSandbox, ClusterStart
 from launcher.errors import ClusterStartFailed, SessionStartFailed
 from launcher.hub.records import SessionRecord
-from launcher.hub.session import session_binds
+from launcher.hub.session import SHARED, session_binds
 from launcher.models import SessionMode
 
 CLUSTER_VARIABLE = "LAUNCHER_DASK_CLUSTER"
@@ -37,6 +37,9 @@ class ProcessSandbox:
         self.pid = pid
         self._process = process
         self._inside: list[psutil.Process] = []
+
+    async def adopt(self) -> None:
+        """Nothing can be half done."""
 
     async def look_inside(self) -> None:
         """The first process inside, which the kernel ends after all others there."""
@@ -125,7 +128,7 @@ def _sandbox_of(settings: Settings, start: ClusterStart) -> Sandbox:
     return Sandbox(
         read_only=tuple(dict.fromkeys([*binds, *([] if order.home_writable else [home])])),
         read_write=((place.tmp, "/tmp"), *([home] if order.home_writable else [])),  # noqa: S108 - the path inside
-        directories=("/run", SESSION_DIRECTORY),
+        directories=("/run", SHARED),
         working_directory=HOME,
         share_network=True,
         die_with_parent=False,
