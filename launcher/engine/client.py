@@ -15,11 +15,13 @@ from launcher.engine.base import Container, ContainerOrder, Ended, EngineInfo, I
 from launcher.engine.connection import CONFLICT, Body, Connection, in_sentences, last_line
 from launcher.engine.find import EngineAddress
 from launcher.engine.read import container_from, engine_info, image_from
-from launcher.errors import EngineError
+from launcher.engine.volumes import Volumes
+from launcher.errors import EngineError, EngineUnavailable
 
 _KILLED = 137
 _ARCHIVE = "application/x-tar"
 _PIECE = 2**20
+_LOOKS, _LOOK_SECONDS = 100, 0.05
 
 
 class Output:
@@ -58,10 +60,17 @@ class Executed:
         self._command = command
 
     async def status(self) -> int:
-        """The exit status, after the output has been read to its end."""
-        with in_sentences():
-            found = await self._command.inspect()
-        return int(found["ExitCode"] or 0)
+        """The exit status, after the output has been read to its end.
+
+        Raises EngineUnavailable when the engine went away and does not see the command end.
+        """
+        for _ in range(_LOOKS):  # the output ends a moment before the engine knows how the command did
+            with in_sentences():
+                found = await self._command.inspect()
+            if not found["Running"] and found["ExitCode"] is not None:
+                return int(found["ExitCode"])
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise EngineUnavailable("The container engine lost sight of a command.", hint="Try again.")
 
 
 class Engine:
@@ -74,7 +83,9 @@ class Engine:
     def __init__(self, address: EngineAddress) -> None:
         self.address = address
         self._connection = Connection(address)
+        self.volumes = Volumes(self._connection)
         self._killed: set[str] = set()
+        self._info: EngineInfo | None = None
 
     @classmethod
     async def connect(cls, address: EngineAddress) -> Self:
@@ -98,8 +109,10 @@ class Engine:
         await self.close()
 
     async def info(self) -> EngineInfo:
-        """What the engine is and can limit."""
-        return engine_info(await self._connection.json("info"), await self._connection.json("version"))
+        """What the engine is and can limit; asked once, because podman takes a second for it."""
+        if self._info is None:
+            self._info = engine_info(await self._connection.json("info"), await self._connection.json("version"))
+        return self._info
 
     # Images
 
@@ -142,6 +155,18 @@ class Engine:
             made = await self._made(last_line(await answer.text()).get("status", ""))
         await self.tag(made, name)
         return made
+
+    async def pull(self, name: str) -> Image:
+        """Fetch an image from its registry. Raises EngineError with the registry's words."""
+        reference = name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:latest"
+        async with self._connection.ask(
+            "images/create", "POST", params={"fromImage": reference}, patient=True
+        ) as answer:
+            last_line(await answer.text())
+        image = await self.image(reference)
+        if image is None:
+            raise EngineError(f"The image {name} could not be fetched.", hint="Check its name, and who may read it.")
+        return image
 
     async def commit(self, container: str, name: str, config: ImageConfig) -> str:
         """Make an image of a container and what it changed, called ``repository:tag``; returns its id."""

@@ -19,6 +19,7 @@ class ContainerSettings:
     engine: str
     base_image: str
     base_from: str
+    base_packages: tuple[str, ...]
     debian_mirror: str
     session_processes: int
     session_network: str
@@ -48,7 +49,11 @@ class LauncherContainers(Configurable):
     base_from = Unicode(
         "",
         help="Debian or Ubuntu image that the base image is made from, such as docker.io/library/debian:bookworm. "
-        "Empty: a small Debian made with debootstrap.",
+        "Empty: a small Debian made with mmdebstrap.",
+    ).tag(config=True)
+    base_packages = List(
+        Unicode(),
+        help="Debian packages that the base image has besides its own few, for everybody, such as `build-essential`.",
     ).tag(config=True)
     debian_mirror = Unicode("", help="Where Debian packages come from. Empty: where this machine gets its own.").tag(
         config=True
