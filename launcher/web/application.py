@@ -15,15 +15,23 @@ from launcher.web.assets import built_assets
 from launcher.web.base import BaseHandler, log, log_text
 from launcher.web.build import BuildHandler
 from launcher.web.build_log import BuildEventsHandler, BuildLogHandler
+from launcher.web.builds import BuildPageHandler, BuildsPageHandler, CancelBuildHandler
 from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHandler
 from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
-from launcher.web.links import FileHandler, GoHandler, HomeHandler, LegacyRedirectHandler
+from launcher.web.links import FileHandler, GoHandler, LegacyRedirectHandler
 from launcher.web.login import OAuthCallbackHandler
 from launcher.web.metrics import WebMetrics
 from launcher.web.mine_api import (
+from launcher.web.mine import (
+    DeleteHomeHandler,
+    DistrustHandler,
+    DownloadHomeHandler,
+    HomeHandler,
+    StopSessionHandler,
+)
     ProjectHomeArchiveHandler,
     ProjectHomeHandler,
     RepositoriesHandler,
@@ -91,7 +99,8 @@ def make_application(parts: WebParts) -> LauncherApplication:
 
 def _routes(prefix: str) -> list[tuple[Any, ...]]:
     base = re.escape(prefix)
-    build = base + r"api/v1/builds/([A-Za-z0-9_-]{1,64})"
+    one_build = "/([A-Za-z0-9_-]{1,64})"
+    build = base + r"api/v1/builds" + one_build
     server = "([A-Za-z0-9._~@-]{0,64})"
     cluster, process = "/([0-9a-f]{32})", "/([0-9a-z]{1,64})"
     static = {"path": _STATIC}
@@ -104,6 +113,13 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (base + r"repo/[^/]+/[^/]+(?:/.*)?", LegacyRedirectHandler),
         (base + r"clusters", ClustersPageHandler),
         (base + r"clusters" + cluster + "/stop", StopClusterHandler),
+        (base + r"sessions/stop", StopSessionHandler),
+        (base + r"trust/take-back", DistrustHandler),
+        (base + r"project-homes/" + server + "/download", DownloadHomeHandler),
+        (base + r"project-homes/" + server + "/delete", DeleteHomeHandler),
+        (base + r"builds", BuildsPageHandler),
+        (base + r"builds" + one_build, BuildPageHandler),
+        (base + r"builds" + one_build + "/cancel", CancelBuildHandler),
         (base + r"clusters" + cluster + "/logs", ClusterLogsPageHandler),
         (base + r"clusters" + cluster + "/logs" + process, ClusterLogPageHandler),
         (base + r"oauth_callback", OAuthCallbackHandler),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from tornado.web import StaticFileHandler, authenticated
+from tornado.web import StaticFileHandler
 
 from launcher.errors import SpecInvalid
 from launcher.web.assets import BUILT
@@ -70,22 +70,6 @@ class FileHandler(StaticFileHandler):
         error = public_error(status_code, None)
         self.set_status(error.http_status)
         self.finish({"error": {**error.to_dict(), "id": secrets.token_hex(6)}})
-
-
-class HomeHandler(PageHandler):
-    """``/``: make a link, go on with a recent launch."""
-
-    @authenticated
-    async def get(self) -> None:
-        """The form and this person's recent builds."""
-        visitor = self.require_visitor()
-        builds = self.parts.history.page(visitor.person, limit=10).builds
-        self.render_page(
-            "home.html",
-            builds=[build.to_json() for build in builds],
-            providers=self.parts.sources.describe(),
-            dask_choice=self.parts.launches.can_choose_dask(visitor.person),
-        )
 
 
 class GoHandler(PageHandler):

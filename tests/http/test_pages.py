@@ -251,13 +251,6 @@ def test_pages_are_locked_down(web, base, browser):
     assert first.headers["referrer-policy"] == "same-origin"
 
 
-def test_the_home_page_shows_the_form_and_recent_builds(web, base, browser):
-    web.launches.rows = [{"id": "b-1", "status": "succeeded", "spec": "gh/u/r/HEAD"}]
-    text = browser.get(f"{base}/", timeout=20).text
-    assert 'href="/services/binder/v2/gh/u/r/HEAD"' in text
-    assert "Zenodo DOI" in text
-
-
 @pytest.mark.parametrize(
     ("form", "target"),
     [
