@@ -150,6 +150,7 @@ _SPELLINGS = (
     (r"([A-Za-z0-9_-]{1,64})", "<build id>"),
     (r"([A-Za-z0-9._~@-]{0,64})", "<server>"),
     (r"([0-9a-f]{32})", "<cluster>"),
+    (r"([0-9a-f]{64})", "<key>"),
     (r"([0-9a-z]{1,64})", "<process>"),
     (r"static/(.*)", "static/<file>"),
 )

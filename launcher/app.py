@@ -33,7 +33,11 @@ from launcher.hub.homes import project_directory
 from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
 from launcher.models import LaunchPlan
-from launcher.runtimes import make_builder
+from launcher.retention.catalogue import EnvironmentCatalogue
+from launcher.retention.collector import Collector
+from launcher.retention.loop import Retention
+from launcher.retention.policy import RetentionPolicy
+from launcher.runtimes import environment_users, make_builder
 from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
@@ -158,6 +162,17 @@ def _clusters(settings: Settings, address: ServiceAddress, parts: LaunchParts) -
     return GatewayClusters(gateway, parts.dask_policy)
 
 
+async def _hub_answers(hub_api_url: str) -> dict[str, object]:
+    """The Hub's entry in ``/health``."""
+    response = await AsyncHTTPClient().fetch(f"{hub_api_url}/", raise_error=False)
+    return {"service": "JupyterHub API", "ok": response.code == HTTPStatus.OK}
+
+
+def _collector(settings: Settings, store: Store, builder: Builder, builds: BuildQueue, logs: BuildLogs) -> Collector:
+    policy, users = RetentionPolicy.of(settings), environment_users(settings)
+    return Collector(store, builder, builds, logs, policy=policy, users=users)
+
+
 @asynccontextmanager
 async def running_service(
     settings: Settings, address: ServiceAddress, listener: socket.socket | None = None
@@ -179,6 +194,10 @@ async def running_service(
         builds = BuildQueue(
             store, builder, logs, concurrency=settings.build_concurrency, max_waiting=settings.build_max_waiting
         )
+        collector = _collector(settings, store, builder, builds, logs)
+        retention = Retention(collector, store, builder, builds)
+        await retention.start()
+        stack.push_async_callback(retention.stop)
         await builds.start()
         stack.push_async_callback(builds.stop)
         sources = _sources(settings)
@@ -191,10 +210,6 @@ async def running_service(
         if clusters is not None:
             stack.callback(clusters.close)
 
-        async def hub_answers() -> dict[str, object]:
-            response = await AsyncHTTPClient().fetch(f"{address.hub_api_url}/", raise_error=False)
-            return {"service": "JupyterHub API", "ok": response.code == HTTPStatus.OK}
-
         redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": store, "signer": signer})
         homes = ProjectHomes(partial(project_directory, settings.state / "projects"))
         mine = MyLaunches(store, sources, settings.trust_policy, homes, address.hub_api_url)
@@ -205,7 +220,8 @@ async def running_service(
             sources=sources,
             settings=_web_settings(settings, address, builder),
             clusters=clusters,
-            health_checks=(hub_answers,),
+            environments=EnvironmentCatalogue(store, collector),
+            health_checks=(partial(_hub_answers, address.hub_api_url),),
             extra_handlers=(redeem,),
         )
         application = make_application(web)

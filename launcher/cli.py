@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state directory to check")
     server = commands.add_parser("server-environment", help="make or refresh the environment of the Jupyter server")
     server.add_argument("directory", type=Path, metavar="DIR", help="where; c.Launcher.server_environment names it")
+    _add_environments(commands.add_parser("environments", help="list environments, keep or remove some"))
     commands.add_parser("serve", help="run the service; JupyterHub starts this by itself")
     commands.add_parser("dask-gateway", help="run Dask-Gateway; JupyterHub starts this by itself")
     return root
@@ -47,6 +48,24 @@ def _add_up(up: argparse.ArgumentParser) -> None:
         "--allow-host", action="append", default=[], metavar="HOST:PORT", help="allow http and a private address here"
     )
     up.add_argument("--json", action="store_true", help="when ready, print one JSON line with url, user and token")
+
+
+def _add_environments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "action",
+        nargs="?",
+        choices=["list", "pin", "unpin", "remove", "collect"],
+        default="list",
+        metavar="ACTION",
+        help="`list`, `pin` (never goes by age), `unpin`, `remove`, or `collect` (what is too old or too much)",
+    )
+    command.add_argument("keys", nargs="*", metavar="KEY", help="keys of environments, or how they begin")
+    command.add_argument("--config", type=Path, metavar="FILE", help="the jupyterhub_config.py of the hub")
+    command.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="without --config: the state")
+    command.add_argument("--runtime", default="process", metavar="NAME", help="without --config: `c.Launcher.runtime`")
+    command.add_argument("--search", default="", metavar="WORDS", help="list those of such a repository, recipe or key")
+    command.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    command.add_argument("--json", action="store_true", help="list as JSON")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,3 +126,19 @@ def _serve(command: str) -> int:
     from launcher.app import serve
 
     return serve(listener)
+
+
+def _environments(arguments: argparse.Namespace) -> int:
+    from launcher.environments_command import EnvironmentsOptions, environments
+
+    options = EnvironmentsOptions(
+        action=arguments.action,
+        keys=tuple(arguments.keys),
+        config=arguments.config,
+        state=arguments.state,
+        runtime=arguments.runtime,
+        search=arguments.search,
+        dry_run=arguments.dry_run,
+        json=arguments.json,
+    )
+    return environments(options, print)

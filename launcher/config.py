@@ -54,6 +54,12 @@ class Settings:
     build_network: str
     index_url: str
     allow_python_downloads: bool
+    environment_max_age_days: int
+    environments_max_count: int
+    environments_max_bytes: int
+    build_log_max_age_days: int
+    cache_max_age_days: int
+    disk_min_free_bytes: int
     source_timeout_seconds: int
     source_max_bytes: int
     session_start_timeout_seconds: int
@@ -188,6 +194,32 @@ class Launcher(Configurable):
     allow_python_downloads = Bool(False, help="Let uv download a Python version that a repository asks for.").tag(
         config=True
     )
+    environment_max_age_days = Integer(
+        90,
+        min=0,
+        help="An environment that nobody used for so many days is removed; a click builds it again. 0: never.",
+    ).tag(config=True)
+    environments_max_count = Integer(
+        0, min=0, help="More environments than this, and those unused for longest are removed. 0: no limit."
+    ).tag(config=True)
+    environments_max_bytes = Integer(
+        0,
+        min=0,
+        help="When environments take more than this together, what they share counted once, those unused for longest "
+        "are removed. 0: no limit.",
+    ).tag(config=True)
+    build_log_max_age_days = Integer(
+        90, min=0, help="Builds that ended so many days ago are forgotten, with their logs. 0: never."
+    ).tag(config=True)
+    cache_max_age_days = Integer(
+        30, min=0, help="Downloaded packages of that age that no environment uses are deleted. 0: never."
+    ).tag(config=True)
+    disk_min_free_bytes = Integer(
+        2**30,
+        min=0,
+        help="With less free disk than this, unused environments are removed and builds wait until there is room. "
+        "0: never.",
+    ).tag(config=True)
     source_timeout_seconds = Integer(300, min=1, help="Longest time for fetching one repository.").tag(config=True)
     source_max_bytes = Integer(2 * 2**30, min=2**20, help="Largest repository or archive that is fetched.").tag(
         config=True

@@ -22,6 +22,7 @@
     │   ├── RefNotFound
     │   ├── RefAmbiguous
     │   ├── BuildNotFound
+    │   ├── EnvironmentNotFound
     │   ├── SessionNotFound
     │   └── ClusterNotFound
     ├── SourceError
@@ -47,6 +48,7 @@
     │   ├── DaskLimitExceeded      more clusters, workers, cores or memory than allowed; names the limit
     │   ├── DaskUnavailable        the gateway is off or does not answer
     │   └── ClusterStartFailed     the cluster could not be started
+    ├── EnvironmentInUse           a session, a build or a pin keeps it from being removed
     ├── HubUnavailable
     ├── RateLimited
     └── OperatorError              configuration or machine; the operator can mend it
@@ -215,6 +217,12 @@ class SessionNotFound(NotFound):
     code = "session_not_found"
 
 
+class EnvironmentNotFound(NotFound):
+    """There is no environment with this key."""
+
+    code = "environment_not_found"
+
+
 class ClusterNotFound(NotFound):
     """There is no such Dask cluster, or it belongs to somebody else."""
 
@@ -369,6 +377,13 @@ class ClusterStartFailed(DaskError):
     """The cluster could not be started; the message says why."""
 
     code = "cluster_start_failed"
+
+
+class EnvironmentInUse(LauncherError):
+    """The environment cannot be removed now: it is pinned, being built, or a session runs in it."""
+
+    code = "environment_in_use"
+    http_status = 409
 
 
 class HubUnavailable(LauncherError):

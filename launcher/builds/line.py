@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
 
 from launcher.models import BuildId
 from launcher.store import Store
+
+logger = structlog.get_logger(__name__)
 
 
 class WaitingLine:
     """Positions of waiting builds, told again when they change. For use on one event loop's thread.
 
-    held: why no build begins just now, a sentence for people; "" when they do.
+    on_open: called when builds may begin again.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_open: Callable[[], None]) -> None:
         self._store = store
+        self._on_open = on_open
+        self._pauses = 0
         self.held = ""
+        """Why no build begins just now, a sentence for people; "" when they do."""
         self._moved = asyncio.Event()  # replaced whenever the line has moved
         self._positions: dict[BuildId, int] | None = None
 
-    def hold(self, reason: str) -> bool:
-        """Let no build begin, for this reason, or with "" let them; whether that is new."""
-        changed, self.held = reason != self.held, reason
-        if changed:
+    @property
+    def is_open(self) -> bool:
+        """Whether builds may begin."""
+        return not (self.held or self._pauses)
+
+    def hold(self, reason: str) -> None:
+        """Let no build begin, for a reason that people are told, or with "" no longer; those that run go on."""
+        if reason != self.held:
+            logger.info("builds_held", reason=reason)
+            self.held = reason
             self.move()
-        return changed
+            self._on_open()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Let no build begin for the moment of the block, without a word."""
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            self._on_open()
 
     def move(self) -> None:
         """Say that a build came or went."""

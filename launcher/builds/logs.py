@@ -129,6 +129,10 @@ class BuildLogs:
         """Bytes of a build's log; 0 when there is none."""
         return _size(self._path(build_id))
 
+    def ids(self) -> frozenset[str]:
+        """Builds of which there is a log."""
+        return frozenset(path.stem for path in self._directory.glob("*.jsonl") if _SAFE_ID.fullmatch(path.stem))
+
     def remove(self, build_id: BuildId) -> None:
         """Delete the log of a build that is over. Nothing there is fine."""
         with suppress(FileNotFoundError):  # the promise: nothing there is fine

@@ -90,7 +90,7 @@ class BuildQueue:
         self._tasks: dict[BuildId, asyncio.Task[None]] = {}
         self._ended: dict[BuildId, asyncio.Event] = {}
         self._wake = asyncio.Event()
-        self._line = WaitingLine(store)
+        self.line = WaitingLine(store, self._wake.set)
         self.artefacts = asyncio.Lock()
         """Held while a row and its artefact must agree: when a build ends, and by whoever removes an artefact."""
 
@@ -113,7 +113,7 @@ class BuildQueue:
         for build_id, ended in self._ended.items():
             self._logs.close(build_id)
             ended.set()
-        self._line.move()
+        self.line.move()
 
     async def ensure(
         self, key: EnvironmentKey, recipe: Recipe, snapshot: Snapshot, *, asked_by: Username
@@ -182,30 +182,19 @@ class BuildQueue:
         return self._logs.size(build_id)
 
     async def positions(self, build_id: BuildId) -> AsyncGenerator[int, None]:
-        """How many builds wait in front of a waiting build, again whenever that or `held` changes.
+        """How many builds wait in front of a waiting build, again whenever that or `line.held` changes.
 
         Ends when it waits no more. Raises BuildNotFound.
         """
         self._row(build_id)
-        async with aclosing(self._line.positions(build_id, lambda: self._stopping)) as positions:
+        async with aclosing(self.line.positions(build_id, lambda: self._stopping)) as positions:
             async for position in positions:
                 yield position
-
-    @property
-    def held(self) -> str:
-        """Why no build begins just now, a sentence for people; "" when they do."""
-        return self._line.held
 
     @property
     def running(self) -> frozenset[BuildId]:
         """The builds under way."""
         return frozenset(self._tasks)
-
-    def hold(self, reason: str) -> None:
-        """Let waiting builds wait, for a reason that people are told, or with "" no longer; those that run go on."""
-        if self._line.hold(reason):
-            logger.info("build_queue_held", reason=reason)
-            self._wake.set()
 
     # The row side
 
@@ -240,7 +229,7 @@ class BuildQueue:
         crash_point("build:after_create")
         if created:
             self._announce(row.id)
-            self._line.move()
+            self.line.move()
             self._wake.set()
         return row
 
@@ -266,7 +255,7 @@ class BuildQueue:
 
     def _fill(self, group: asyncio.TaskGroup) -> None:
         """Give every free place to the oldest build that waits."""
-        if self.held or len(self._tasks) >= self._concurrency:
+        if not self.line.is_open or len(self._tasks) >= self._concurrency:
             return
         for row in self._store.builds_waiting(self._concurrency):
             if len(self._tasks) < self._concurrency and row.id not in self._tasks:
@@ -284,7 +273,7 @@ class BuildQueue:
             row = await persist(partial(self._store.set_build_running, waiting.id), self._retry_seconds)
             if row is None:
                 return
-            self._line.move()
+            self.line.move()
             crash_point("build:running")
             outcome = await self._worker.run(row, started_before=waiting.started is not None)
             crash_point("build:built")
@@ -341,7 +330,7 @@ class BuildQueue:
         ended = self._ended.pop(build_id, None)
         if ended is not None:
             ended.set()
-        self._line.move()
+        self.line.move()
 
 
 def _log_death(task: asyncio.Task[None]) -> None:

@@ -130,7 +130,7 @@ class Launch:
             message = "Built image, launching...\n"
             async for position in builds.positions(found.id):
                 data = {"build_id": found.id, "queue_position": position}
-                say(LaunchEvent("waiting", f"{builds.held or 'Waiting for build to start...'}\n", data))
+                say(LaunchEvent("waiting", f"{builds.line.held or 'Waiting for build to start...'}\n", data))
             say(found.id)
             found = self._built(await builds.wait(found.id))
         environment = Environment.of(found)

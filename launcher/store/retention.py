@@ -133,11 +133,12 @@ class RetentionCalls(Calls):
             return connection.execute(sa.delete(environments).where(gone)).rowcount
 
     def touch_artefacts(self, references: Collection[str], now: datetime | None = None) -> None:
-        """Remember that artefacts are in use just now."""
+        """Remember that artefacts are in use just now; those that somebody wants gone still go when they are not."""
         now = now or self._clock()
         with self._database.write() as connection:
             for some in _portions(references):
                 named = environments.c.reference.in_(some) & (environments.c.last_used < now)
+                named &= environments.c.removal_asked.is_(None)
                 connection.execute(sa.update(environments).where(named).values(last_used=now))
 
     def unmeasured_artefacts(self) -> frozenset[str]:

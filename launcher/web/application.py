@@ -19,12 +19,12 @@ from launcher.web.builds import BuildPageHandler, BuildsPageHandler, CancelBuild
 from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHandler
 from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
+from launcher.web.environments_api import EnvironmentHandler, EnvironmentPinHandler, EnvironmentsHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
 from launcher.web.links import FileHandler, GoHandler, LegacyRedirectHandler
 from launcher.web.login import OAuthCallbackHandler
 from launcher.web.metrics import WebMetrics
-from launcher.web.mine_api import (
 from launcher.web.mine import (
     DeleteHomeHandler,
     DistrustHandler,
@@ -32,6 +32,7 @@ from launcher.web.mine import (
     HomeHandler,
     StopSessionHandler,
 )
+from launcher.web.mine_api import (
     ProjectHomeArchiveHandler,
     ProjectHomeHandler,
     RepositoriesHandler,
@@ -103,6 +104,7 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
     build = base + r"api/v1/builds" + one_build
     server = "([A-Za-z0-9._~@-]{0,64})"
     cluster, process = "/([0-9a-f]{32})", "/([0-9a-z]{1,64})"
+    environment = "/([0-9a-f]{64})"
     static = {"path": _STATIC}
     return [
         (base, HomeHandler),
@@ -111,8 +113,6 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (base + r"build/[^/]+/.+", BuildHandler),
         (base + r"v2/[^/]+/.+", LaunchPageHandler),
         (base + r"repo/[^/]+/[^/]+(?:/.*)?", LegacyRedirectHandler),
-        (base + r"clusters", ClustersPageHandler),
-        (base + r"clusters" + cluster + "/stop", StopClusterHandler),
         (base + r"sessions/stop", StopSessionHandler),
         (base + r"trust/take-back", DistrustHandler),
         (base + r"project-homes/" + server + "/download", DownloadHomeHandler),
@@ -120,6 +120,8 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (base + r"builds", BuildsPageHandler),
         (base + r"builds" + one_build, BuildPageHandler),
         (base + r"builds" + one_build + "/cancel", CancelBuildHandler),
+        (base + r"clusters", ClustersPageHandler),
+        (base + r"clusters" + cluster + "/stop", StopClusterHandler),
         (base + r"clusters" + cluster + "/logs", ClusterLogsPageHandler),
         (base + r"clusters" + cluster + "/logs" + process, ClusterLogPageHandler),
         (base + r"oauth_callback", OAuthCallbackHandler),
@@ -145,6 +147,9 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (base + r"api/v1/trust", TrustHandler),
         (base + r"api/v1/project-homes/" + server, ProjectHomeHandler),
         (base + r"api/v1/project-homes/" + server + "/archive", ProjectHomeArchiveHandler),
+        (base + r"api/v1/environments", EnvironmentsHandler),
+        (base + r"api/v1/environments" + environment, EnvironmentHandler),
+        (base + r"api/v1/environments" + environment + "/pin", EnvironmentPinHandler),
         (base + r"api/v1/clusters", ClustersHandler),
         (base + r"api/v1/clusters" + cluster, ClusterHandler),
         (base + r"api/v1/clusters" + cluster + "/logs", ClusterLogsHandler),

@@ -11,6 +11,7 @@ from typing import Any
 from jupyterhub.services.auth import HubOAuth
 
 from launcher.errors import ConfigurationInvalid
+from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.sessions.base import Launches
 from launcher.sessions.clusters import Clusters
 from launcher.sessions.history import BuildHistory
@@ -78,6 +79,7 @@ class WebParts:
     """Everything handlers may talk to, in tornado's ``settings["parts"]``.
 
     hub_auth: None makes one from the ``JUPYTERHUB_*`` environment of a service. clusters: None on a hub without Dask.
+    environments: None where nobody keeps a list of them.
     health_checks: asked by ``/health``. extra_handlers: tornado route tuples with full paths, before all of ours.
     """
 
@@ -89,4 +91,5 @@ class WebParts:
     hub_auth: HubOAuth | None = None
     clusters: Clusters | None = None
     health_checks: Sequence[HealthCheck] = ()
+    environments: EnvironmentCatalogue | None = None
     extra_handlers: Sequence[tuple[Any, ...]] = ()

@@ -189,6 +189,7 @@ FILLED = {
     "<build id>": "a1b2",
     "<server>": "repository-abc",
     "<cluster>": "0" * 32,
+    "<key>": "0" * 64,
     "<process>": "scheduler",
     "<file>": "icon.svg",
 }

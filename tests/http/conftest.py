@@ -17,8 +17,13 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from launcher.builders.fake import FakeBuilder
+from launcher.builds import BuildLogs, BuildQueue
 from launcher.hub.homes import project_directory
 from launcher.policy.trust import TrustPolicy
+from launcher.retention.catalogue import EnvironmentCatalogue
+from launcher.retention.collector import Collector
+from launcher.retention.policy import RetentionPolicy
 from launcher.sessions.clusters import Clusters
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
@@ -65,6 +70,16 @@ class WebThread:
         self.projects = directory / "projects"
         self.policy = TrustPolicy()
         self.clusters: Clusters | None = None
+        self.in_use: set[str] = set()  # references of environments in which sessions run
+        builder, logs = FakeBuilder(), BuildLogs(directory / "logs")
+        self.collector = Collector(
+            self.store,
+            builder,
+            BuildQueue(self.store, builder, logs),
+            logs,
+            policy=RetentionPolicy(),
+            users=lambda: frozenset(self.in_use),
+        )
         self.settings = WebSettings(
             build_token_secret=SECRET, keepalive_seconds=0.2, linger_seconds=0.1, noscript_wait_seconds=0.5
         )
@@ -101,6 +116,7 @@ class WebThread:
             settings=self.settings,
             hub_auth=self._hub_auth,
             clusters=self.clusters,
+            environments=EnvironmentCatalogue(self.store, self.collector),
         )
 
     def fresh(self, **changes: Any) -> None:

@@ -226,15 +226,15 @@ async def test_positions_count_down_as_the_queue_moves(queue, builder) -> None:
 async def test_held_builds_wait_and_say_why_running_ones_go_on(queue, builder) -> None:
     running = await ask(queue, 1)
     await builder.until_started(1)
-    queue.hold("The disk is nearly full.")
+    queue.line.hold("The disk is nearly full.")
     builder.gate(examples.key(1)).set()
     assert (await queue.wait(running.id)).status is BuildStatus.SUCCEEDED
     waiting = await ask(queue, 2)
     seen: list[tuple[int, str]] = []
     async with asyncio.timeout(10):
         async for position in queue.positions(waiting.id):
-            seen.append((position, queue.held))
-            queue.hold("" if len(seen) > 1 else "Somebody makes room.")
+            seen.append((position, queue.line.held))
+            queue.line.hold("" if len(seen) > 1 else "Somebody makes room.")
     assert seen[:2] == [(0, "The disk is nearly full."), (0, "Somebody makes room.")]
     await builder.until_started(2)
     builder.gate(examples.key(2)).set()

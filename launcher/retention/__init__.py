@@ -1,0 +1,1 @@
+"""What stays on the disk and what goes: environments, logs, caches, and builds that wait until there is room."""

@@ -1,0 +1,132 @@
+"""Environments for operators: the list with what each takes, keeping one, removing one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from launcher.errors import BadRequest, EnvironmentInUse, EnvironmentNotFound, NotAllowed
+from launcher.models import EnvironmentKey, Person
+from launcher.retention.collector import Collector
+from launcher.store import EnvironmentRow, ListedEnvironment, Store
+
+MOST = 200
+"""Environments of one page."""
+
+
+@dataclass(frozen=True)
+class KnownEnvironment:
+    """An environment in the list. in_use: a session runs in it or starts with it."""
+
+    listed: ListedEnvironment
+    in_use: bool
+
+    @property
+    def row(self) -> EnvironmentRow:
+        """What the store knows of it."""
+        return self.listed.row
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, times in ISO 8601, sizes in bytes (None until they were measured)."""
+        row = self.row
+        return {
+            "key": row.key,
+            "reference": row.reference,
+            "status": row.status.value,
+            "kind": row.kind,
+            "summary": row.summary,
+            "spec": self.listed.spec,
+            "mode": row.mode.value if row.mode is not None else None,
+            "python": row.python,
+            "own_bytes": row.own_bytes,
+            "shared_bytes": row.shared_bytes,
+            "created": row.created.isoformat(),
+            "last_used": row.last_used.isoformat(),
+            "pinned": row.pinned,
+            "building": self.listed.building,
+            "in_use": self.in_use,
+            "removing": row.removal_asked is not None,
+            "error": {"code": row.error_code, "message": row.error_message} if row.error_code else None,
+        }
+
+
+@dataclass(frozen=True)
+class EnvironmentPage:
+    """Some environments, the last used first. total: on all pages. following: ask for the next page with it."""
+
+    environments: Sequence[KnownEnvironment]
+    total: int
+    following: str | None
+
+
+class EnvironmentCatalogue:
+    """What admins may do about environments; everybody else is refused with NotAllowed."""
+
+    def __init__(self, store: Store, collector: Collector) -> None:
+        self._store = store
+        self._collector = collector
+
+    async def page(
+        self, person: Person, *, search: str = "", after: str | None = None, limit: int = 50
+    ) -> EnvironmentPage:
+        """A page of the environments that match a search. Raises NotAllowed, BadRequest for an odd ``after``."""
+        _require_admin(person)
+        limit = min(max(limit, 1), MOST)
+        position = _position(after) if after else None
+        found = self._store.environments_page(search=search, after=position, limit=limit + 1)
+        in_use = await self._collector.in_use()
+        page = [KnownEnvironment(listed, listed.row.reference in in_use) for listed in found[:limit]]
+        following = _cursor(page[-1].row) if len(found) > limit else None
+        return EnvironmentPage(page, self._store.count_environments(search=search), following)
+
+    async def pin(self, person: Person, key: EnvironmentKey, *, pinned: bool) -> None:
+        """Keep an environment whatever its age, or no longer. Raises NotAllowed, EnvironmentNotFound."""
+        _require_admin(person)
+        if not self._store.pin_environment(key, pinned=pinned):
+            raise _unknown()
+
+    async def remove(self, person: Person, key: EnvironmentKey) -> None:
+        """Remove an environment now. Raises NotAllowed, EnvironmentNotFound, EnvironmentInUse."""
+        _require_admin(person)
+        await ask_removal(self._store, self._collector, key)
+        if not await self._collector.remove(key) and self._store.environment(key) is not None:
+            raise EnvironmentInUse("Somebody has just begun to use this environment.", hint="Try again later.")
+
+
+async def ask_removal(store: Store, collector: Collector, key: EnvironmentKey) -> None:
+    """Want an environment gone. Raises EnvironmentNotFound, EnvironmentInUse saying what keeps it."""
+    row = store.environment(key)
+    if row is None:
+        raise _unknown()
+    if row.pinned:
+        raise EnvironmentInUse("This environment is pinned.", hint="Unpin it first.")
+    if row.reference in await collector.in_use():
+        raise EnvironmentInUse("A session runs in this environment.", hint="Try again when it has ended.")
+    if not store.ask_removal(key):
+        raise EnvironmentInUse("This environment is being built.", hint="Cancel the build, or wait for its end.")
+
+
+def _unknown() -> EnvironmentNotFound:
+    return EnvironmentNotFound("There is no such environment.", hint="It may have been removed already.")
+
+
+def _require_admin(person: Person) -> None:
+    if not person.admin:
+        raise NotAllowed("Only admins of this hub see its environments.", hint="Ask an admin.")
+
+
+def _cursor(row: EnvironmentRow) -> str:
+    return f"{row.last_used.isoformat()}~{row.key}"
+
+
+def _position(after: str) -> tuple[datetime, EnvironmentKey]:
+    moment, _, key = after.partition("~")
+    try:
+        used = datetime.fromisoformat(moment)
+    except ValueError:
+        used = None
+    if used is None or used.tzinfo is None or not key:
+        raise BadRequest("`after` is not the end of a page.", hint="Use `next` of the page before.")
+    return used, EnvironmentKey(key)

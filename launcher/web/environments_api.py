@@ -1,0 +1,64 @@
+"""Environments for admins' programs, with a Hub token only."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from launcher.errors import BadRequest, NotFound
+from launcher.models import EnvironmentKey
+from launcher.retention.catalogue import EnvironmentCatalogue
+from launcher.web.api import TokenHandler
+
+_LONGEST_SEARCH = 200
+
+
+class _EnvironmentsHandler(TokenHandler):
+    @property
+    def catalogue(self) -> EnvironmentCatalogue:
+        """What to ask. Raises NotFound where there is none."""
+        if self.parts.environments is None:
+            raise NotFound("There is no list of environments here.")
+        return self.parts.environments
+
+
+class EnvironmentsHandler(_EnvironmentsHandler):
+    """``/api/v1/environments``."""
+
+    async def get(self) -> None:
+        """Environments with what they take, last used first, page by page; for admins."""
+        limit = self.first_argument("limit") or "50"
+        if not limit.isascii() or not limit.isdigit():
+            raise BadRequest("`limit` must be a number.")
+        page = await self.catalogue.page(
+            self.require_token().person,
+            search=(self.first_argument("search") or "")[:_LONGEST_SEARCH],
+            after=self.first_argument("after"),
+            limit=int(limit[:6]),
+        )
+        environments = [environment.to_json() for environment in page.environments]
+        self.finish({"environments": environments, "total": page.total, "next": page.following})
+
+
+class EnvironmentHandler(_EnvironmentsHandler):
+    """``/api/v1/environments/<key>``."""
+
+    async def delete(self, key: str) -> None:
+        """Remove it, unless a session, a build or a pin keeps it; for admins."""
+        await self.catalogue.remove(self.require_token().person, EnvironmentKey(key))
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
+class EnvironmentPinHandler(_EnvironmentsHandler):
+    """``/api/v1/environments/<key>/pin``."""
+
+    async def post(self, key: str) -> None:
+        """Keep it whatever its age and the room on the disk; for admins."""
+        await self._pin(key, pinned=True)
+
+    async def delete(self, key: str) -> None:
+        """Let it go with age again; for admins."""
+        await self._pin(key, pinned=False)
+
+    async def _pin(self, key: str, *, pinned: bool) -> None:
+        await self.catalogue.pin(self.require_token().person, EnvironmentKey(key), pinned=pinned)
+        self.set_status(HTTPStatus.NO_CONTENT)
