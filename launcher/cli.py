@@ -109,6 +109,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
         make_server_environment(arguments.directory)
         return 0
+    if arguments.command == "environments":
+        return _environments(arguments)
     return _serve(arguments.command)
 
 
