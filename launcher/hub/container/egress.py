@@ -72,6 +72,12 @@ class SharedEgress:
         if status:
             raise SessionStartFailed("The sessions' way to the internet could not be opened.", hint="Try again.")
 
+    def release(self) -> None:
+        """Use it no longer; it goes on for those who do."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     def _hold(self) -> None:
         """Be a user of it as long as this process lives."""
         if self._held is None:

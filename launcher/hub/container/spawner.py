@@ -62,7 +62,7 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
         except ImportError as error:
             raise ConfigurationInvalid(
                 "The container runtime needs the package dockerspawner.",
-                hint="Install the launcher with it into the hub's Python: jupyterhub-launcher[container].",
+                hint="Install the launcher with it into the hub's Python: jupyterhub-launcher[containers].",
             ) from error
         if issubclass(base, DockerSpawner):
             return base

@@ -14,4 +14,6 @@ Plain scripts for Python 3.8 and later with nothing but the standard library: th
     kernel_layer.py  where ``%pip install`` of this session goes, and the kernelspec
     serve.py         runs the Jupyter server in this process
     ready.py         words to whoever started the session
+    container.py     the first program of a container, which then runs the door
+    relay.py         joins a port of a container to a socket outside, and that to a port, on either side of the wall
 """

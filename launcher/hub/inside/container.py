@@ -9,6 +9,7 @@ does, and ends as the command ends; the kernel then ends all others. The file is
     forget  names of variables that the command does not get
 """
 
+# ruff: noqa: PTH101, PTH108, PTH120, PTH123
 from __future__ import annotations
 
 import fcntl
@@ -19,19 +20,22 @@ import selectors
 import signal
 import socket
 import sys
-from pathlib import Path
-from typing import Any
+
+TYPE_CHECKING = False  # as in `relay`
+if TYPE_CHECKING:
+    from typing import Any
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main(container_file: str, command: list[str]) -> int:
     """Run the command; its exit status, or 128 + the signal that ended it."""
-    here = Path(__file__).resolve().parent
-    sys.path[0] = str(here.parent)  # as in `server`
-    relay = importlib.import_module(f"{here.name}.relay").Relay()
-    container: dict[str, Any] = json.loads(Path(container_file).read_bytes())
-    lock = Path(container["lock"]).open("r+b") if container["lock"] else None  # noqa: SIM115 - held to the end
+    parent, package = os.path.split(os.path.dirname(os.path.realpath(__file__)))
+    sys.path[0] = parent  # as in `server`
+    relay = importlib.import_module(f"{package}.relay").Relay()
+    with open(container_file, "rb") as file:
+        container: dict[str, Any] = json.load(file)
+    lock = open(container["lock"], "r+b") if container["lock"] else None  # noqa: SIM115 - held to the end
     if lock is not None:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     for place, target in container["routes"]:
