@@ -9,7 +9,7 @@ does, and ends as the command ends; the kernel then ends all others. The file is
     forget  names of variables that the command does not get
 """
 
-# ruff: noqa: PTH101, PTH108, PTH120, PTH123
+# ruff: noqa: PTH120, PTH123
 from __future__ import annotations
 
 import fcntl

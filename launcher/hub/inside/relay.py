@@ -11,7 +11,7 @@ when somebody holds it already, that one does the work. ``held`` are files that 
 One thread and one event loop without any framework: there are two of these for every session, so memory counts.
 """
 
-# ruff: noqa: PTH101, PTH108, PTH120, PTH123
+# ruff: noqa: PTH101, PTH108, PTH123
 from __future__ import annotations
 
 import contextlib
