@@ -25,9 +25,20 @@ def parser() -> argparse.ArgumentParser:
     server = commands.add_parser("server-environment", help="make or refresh the environment of the Jupyter server")
     server.add_argument("directory", type=Path, metavar="DIR", help="where; c.Launcher.server_environment names it")
     _add_environments(commands.add_parser("environments", help="list environments, keep or remove some"))
+    _add_base_image(commands.add_parser("base-image", help="make the image that containers start from"))
     commands.add_parser("serve", help="run the service; JupyterHub starts this by itself")
     commands.add_parser("dask-gateway", help="run Dask-Gateway; JupyterHub starts this by itself")
     return root
+
+
+def _add_base_image(base: argparse.ArgumentParser) -> None:
+    base.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state directory of the hub")
+    base.add_argument("--config", type=Path, metavar="FILE", help="use the settings of this jupyterhub_config.py")
+    base.add_argument("--from", dest="base_from", metavar="IMAGE", help="start from this image of Debian or Ubuntu")
+    base.add_argument("--mirror", metavar="URL", help="where Debian packages come from")
+    base.add_argument(
+        "--package", action="append", default=[], metavar="NAME", help="a Debian package for everybody; may be repeated"
+    )
 
 
 def _add_up(up: argparse.ArgumentParser) -> None:
@@ -104,6 +115,18 @@ def _run(arguments: argparse.Namespace) -> int:
         from launcher.check import check
 
         return check(config=arguments.config, state=arguments.state)
+    if arguments.command == "base-image":
+        from launcher.base_image import BaseImageOptions, base_image
+
+        return base_image(
+            BaseImageOptions(
+                state=arguments.state,
+                config=arguments.config,
+                base_from=arguments.base_from,
+                mirror=arguments.mirror,
+                packages=tuple(arguments.package),
+            )
+        )
     if arguments.command == "server-environment":
         from launcher.server_environment import make_server_environment
 

@@ -17,7 +17,7 @@ from traitlets.config import Config, Configurable
 
 from launcher.dask.config import DaskSettings, LauncherDask
 from launcher.engine.config import ContainerSettings, LauncherContainers
-from launcher.errors import ConfigurationInvalid
+from launcher.errors import ConfigurationInvalid, LauncherError
 from launcher.policy.trust import TrustPolicy
 
 SETTINGS_VARIABLE = "LAUNCHER_SETTINGS"
@@ -287,3 +287,22 @@ def read_settings(config: Config) -> Settings:
         return Launcher(config=config).settings()
     except TraitError as error:
         raise ConfigurationInvalid(f"c.Launcher: {error}", hint="Correct the value and start the hub again.") from error
+
+
+def load_configuration(path: Path) -> Config:
+    """What a ``jupyterhub_config.py`` makes of the configuration, as the Hub loads it.
+
+    Raises ConfigurationInvalid when there is no such file or it stops with an error.
+    """
+    from traitlets.config.loader import PyFileConfigLoader
+
+    if not path.is_file():
+        raise ConfigurationInvalid(f"{path} is not a file.", hint="Give --config a jupyterhub_config.py.")
+    try:
+        return PyFileConfigLoader(path.name, path=str(path.parent.resolve())).load_config()
+    except LauncherError:
+        raise
+    except Exception as error:  # the operator's file may raise anything; say it in one line
+        raise ConfigurationInvalid(
+            f"The configuration {path} cannot be loaded.", hint=f"It stops with {type(error).__name__}: {error}"
+        ) from error

@@ -91,6 +91,7 @@ def changes(config: ImageConfig) -> list[str]:
     if config.working_directory is not None:
         lines.append(f"WORKDIR {config.working_directory}")
     if config.command is not None:
+        lines.append("ENTRYPOINT []")  # else an image of a container starts what the container was started with
         lines.append(f"CMD {json.dumps(list(config.command))}")
     return lines
 

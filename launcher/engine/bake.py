@@ -127,6 +127,7 @@ async def _bake(engine: Engine, settings: ContainerSettings, state: Path, *, bel
         say("Installing the Jupyter server…")
         for command in server_recipe.commands(_UV, INTERPRETER, SERVER_ENVIRONMENT):
             await inside.run(command)
+        await inside.run(["rm", "-f", f"{SERVER_ENVIRONMENT}/.lock"])  # of uv, and for everybody to write
         await engine.put_archive(container, SERVER_ENVIRONMENT, _archive(server_recipe.files()))
         await inside.run([f"{SERVER_ENVIRONMENT}/bin/python", "-I", "-c", _WORKS], user="1000:1000")
         say("Keeping it…")

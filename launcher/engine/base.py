@@ -144,7 +144,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What an image made of a container says besides its files; None leaves what the container's own image says."""
+    """What an image made of a container says besides its files; None leaves what the container says.
+
+    command: what it starts, without any entrypoint. What is left out comes from the container, its variables and
+    labels too: give a container that becomes an image no variable that is private.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

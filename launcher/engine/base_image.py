@@ -20,6 +20,8 @@ INTERPRETER = "/usr/bin/python3"
 SUITE = "bookworm"
 """The Debian of a base image that is made from nothing."""
 PACKAGES = ("bash", "ca-certificates", "git", "less", "python3", "python3-venv", "unzip", "xz-utils")
+VERSION = 1
+"""Raised when the image is made in another way than before."""
 REPOSITORY = "localhost/launcher/base"
 PREPARE = Path(__file__).with_name("inside") / "prepare.sh"
 
@@ -31,7 +33,13 @@ def packages(settings: ContainerSettings) -> tuple[str, ...]:
 
 def inputs(settings: ContainerSettings) -> str:
     """A hash of everything that goes in."""
-    parts = [settings.base_from or f"debian:{SUITE}", *packages(settings), PREPARE.read_text(), server_recipe.stamp()]
+    parts = [
+        VERSION,
+        settings.base_from or f"debian:{SUITE}",
+        *packages(settings),
+        PREPARE.read_text(),
+        server_recipe.stamp(),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

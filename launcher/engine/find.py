@@ -35,6 +35,14 @@ def find_engine(setting: str, state: Path, environment: Mapping[str, str] | None
     ``setting``: `ContainerSettings.engine`. ``state``: the state directory; an engine of our own lives there.
     Raises EngineUnavailable with what to install or start.
     """
+    address = look_for_engine(setting, state, environment)
+    if address.own is not None:
+        address.own.ensure()
+    return address
+
+
+def look_for_engine(setting: str, state: Path, environment: Mapping[str, str] | None = None) -> EngineAddress:
+    """The same, and nothing is started."""
     variables = os.environ if environment is None else environment
     for address in _named(setting, variables):  # what somebody named must work: no silent way out
         problem = why_silent(address.socket)
@@ -44,13 +52,12 @@ def find_engine(setting: str, state: Path, environment: Mapping[str, str] | None
                 hint="Start it, or let the launcher find one by leaving the setting empty.",
             )
         return address
-    own = OwnEngine(state / "engine")
+    own = OwnEngine(state.expanduser().absolute() / "engine")
     # Environments are in the storage of one engine: once it is our own, it stays our own.
     found = None if own.exists() else next((one for one in _usual(variables) if not why_silent(one.socket)), None)
     if found is not None:
         return found
     if own.installed():
-        own.ensure()
         return EngineAddress(f"{UNIX}{own.socket}", "the launcher's own podman", own)
     raise EngineUnavailable(
         "There is no container engine on this machine.",

@@ -59,6 +59,10 @@ class OwnEngine:
         """Whether it was used before, so that there may be images of ours in its storage."""
         return (self.directory / "storage.conf").is_file()
 
+    def runs(self) -> bool:
+        """Whether the service answers."""
+        return not why_silent(self.socket)
+
     def variables(self) -> dict[str, str]:
         """The environment for a podman that uses our settings and storage, and nobody else's."""
         names = {"CONTAINERS_CONF": "containers.conf", "CONTAINERS_STORAGE_CONF": "storage.conf"}

@@ -10,7 +10,7 @@ import pytest
 import launcher
 
 PACKAGE = Path(launcher.__file__).parent
-SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "ports", "server_recipe"}
+SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "findings", "ports", "server_recipe"}
 """Modules of the package's root that any part may use. `config` knows `policy.trust`, which checks its patterns."""
 SETTINGS_OF_PARTS = {"launcher.dask.config", "launcher.engine.config"}
 """Settings that stand beside what they are about, and count as `config`."""

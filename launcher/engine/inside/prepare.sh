@@ -24,4 +24,4 @@ groupadd --gid 1000 jovyan
 useradd --uid 1000 --gid 1000 --create-home --shell /bin/bash --comment '' jovyan
 
 # Nothing here may make anybody root.
-find / -xdev -type f -perm /6000 -exec chmod a-s {} +
+find / -xdev \( -type f -o -type d \) -perm /6000 -exec chmod a-s {} +
