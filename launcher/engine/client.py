@@ -15,6 +15,7 @@ from launcher.engine.base import Container, ContainerOrder, Ended, EngineInfo, I
 from launcher.engine.connection import CONFLICT, Body, Connection, in_sentences, last_line
 from launcher.engine.find import EngineAddress
 from launcher.engine.read import container_from, engine_info, image_from
+from launcher.engine.transfers import Transfers
 from launcher.engine.volumes import Volumes
 from launcher.errors import EngineError, EngineUnavailable
 
@@ -84,6 +85,7 @@ class Engine:
         self.address = address
         self._connection = Connection(address)
         self.volumes = Volumes(self._connection)
+        self.transfers = Transfers(self._connection)
         self._killed: set[str] = set()
         self._info: EngineInfo | None = None
 
@@ -123,8 +125,11 @@ class Engine:
 
     async def images(self, labels: Mapping[str, str] | None = None) -> list[Image]:
         """Images that carry all these labels, newest first; with a value of "" any value will do."""
-        listed = await self._connection.json("images/json", params=with_labels(labels))
-        found = await asyncio.gather(*(self.image(name) for name in {one["Id"] for one in listed}))
+        # Podman 4 finds nothing that is asked for by two labels.
+        last = dict(list((labels or {}).items())[-1:])
+        listed = await self._connection.json("images/json", params=with_labels(last))
+        wanted = {one["Id"] for one in listed if _carries(one.get("Labels"), labels)}
+        found = await asyncio.gather(*(self.image(name) for name in wanted))
         return sorted((image for image in found if image is not None), key=lambda image: image.created, reverse=True)
 
     async def tag(self, image: str, name: str) -> None:
@@ -240,6 +245,11 @@ class Engine:
         found = await asyncio.gather(*(self.container(one["Id"]) for one in listed))
         return [container for container in found if container is not None]
 
+    async def written(self, container: str) -> int:
+        """Bytes that a container has written besides its image; 0 when it is gone."""
+        found = await self._connection.json_if_there(f"containers/{container}/json", params={"size": "true"})
+        return int((found or {}).get("SizeRw") or 0)
+
     async def wait(self, container: str) -> Ended:
         """Wait until a container has ended. One that is gone counts as killed."""
         answer = await self._connection.json_if_there(f"containers/{container}/wait", "POST", patient=True)
@@ -322,3 +332,8 @@ class Engine:
         url = f"containers/{container}/archive"
         async with self._connection.ask(url, params={"path": path}, patient=True) as answer:
             yield answer.content.iter_chunked(_PIECE)
+
+
+def _carries(found: Mapping[str, str] | None, wanted: Mapping[str, str] | None) -> bool:
+    """Whether all the wanted labels are there; with a value of "" any value will do."""
+    return all(name in (found or {}) and value in ("", (found or {})[name]) for name, value in (wanted or {}).items())

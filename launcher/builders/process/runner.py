@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -17,6 +17,7 @@ from launcher.builders.uv.output import Tail, follow
 from launcher.builders.uv.runtime import Outcome
 from launcher.models import BuildId
 
+_PIECE = 65536
 BUILD_VARIABLE = "LAUNCHER_BUILD_ID"
 """Set on the outermost process of every sandbox of a build, so that a later process can find what is left."""
 
@@ -60,9 +61,13 @@ async def _follow(
 ) -> int:
     """Move output to the log as it comes, then wait for the end; its status."""
     if process.stdout is not None:
-        stream = process.stdout
-        await follow(lambda: stream.read(65536), tail, write, idle)
+        await follow(_pieces(process.stdout), tail, write, idle)
     return await process.wait()
+
+
+async def _pieces(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while data := await stream.read(_PIECE):
+        yield data
 
 
 async def _end(process: asyncio.subprocess.Process, *tasks: asyncio.Task[Any]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from launcher.errors import BuildLimitExceeded
 
+_T = TypeVar("_T")
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 _INTERVAL = 0.1
@@ -85,14 +86,29 @@ class Watcher:
         self._limits = limits
         self._directories = directories
 
-    async def watch(self, process_id: int) -> None:
-        """Look until cancelled. ``process_id`` is the outermost process of the sandbox.
+    async def during(self, work: Coroutine[Any, Any, _T], process_id: int) -> _T:
+        """The result of ``work``, unless the limits are exceeded first; then it is cancelled. See `watch`."""
+        working, watching = asyncio.ensure_future(work), asyncio.ensure_future(self.watch(process_id))
+        try:
+            done, _ = await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            return await working
+        finally:
+            working.cancel()
+            watching.cancel()
+            await asyncio.gather(working, watching, return_exceptions=True)
 
+    async def watch(self, process_id: int) -> None:
+        """Look until cancelled.
+
+        ``process_id`` is the outermost process of the sandbox, or a container's first; 0 when it has ended already.
         Raises BuildLimitExceeded naming the limit and its value.
         """
         sample = 0
         while True:
-            self._check_processes(await asyncio.to_thread(usage_below, process_id))
+            if process_id:
+                self._check_processes(await asyncio.to_thread(usage_below, process_id))
             if sample % _DISK_EVERY == 0:
                 await self.check_disk()
             sample += 1
@@ -103,9 +119,7 @@ class Watcher:
         if limit is not None and usage.threads > limit:
             raise BuildLimitExceeded(f"The build ran more than {limit} processes and threads at once.", hint=_HINT)
         if self._limits.memory_bytes is not None and usage.memory_bytes > self._limits.memory_bytes:
-            raise BuildLimitExceeded(
-                f"The build used more than {readable(self._limits.memory_bytes)} of memory.", hint=_HINT
-            )
+            raise out_of_memory(self._limits)
 
     async def check_disk(self) -> None:
         """One look at the directories. Raises BuildLimitExceeded."""
@@ -115,6 +129,11 @@ class Watcher:
         used = await asyncio.to_thread(lambda: sum(map(disk_usage, self._directories)))
         if used > limit:
             raise BuildLimitExceeded(f"The build wrote more than {readable(limit)} to disk.", hint=_HINT)
+
+
+def out_of_memory(limits: BuildLimits) -> BuildLimitExceeded:
+    """The error of a build that was killed for its memory."""
+    return BuildLimitExceeded(f"The build used more than {readable(limits.memory_bytes or 0)} of memory.", hint=_HINT)
 
 
 _HINT = "The operator can raise the limits of builds."

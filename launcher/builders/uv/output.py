@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Callable
 
 from launcher.errors import BuildLimitExceeded
 
@@ -31,25 +31,21 @@ class Tail:
         return "\n".join(self._lines)
 
 
-async def follow(
-    read: Callable[[], Awaitable[bytes]], tail: Tail, write: Callable[[str], None], idle: float | None
-) -> None:
-    """Move output to the log until ``read`` returns nothing.
-
-    Raises BuildLimitExceeded after ``idle`` silent seconds.
-    """
+async def follow(pieces: AsyncIterable[bytes], tail: Tail, write: Callable[[str], None], idle: float | None) -> None:
+    """Move output to the log until there is no more. Raises BuildLimitExceeded after ``idle`` silent seconds."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    coming = aiter(pieces)
     while True:
         try:
-            data = await asyncio.wait_for(read(), idle)
+            data = await asyncio.wait_for(anext(coming, None), idle)
         except TimeoutError:
             raise BuildLimitExceeded(
                 f"The build said nothing for {idle:g} seconds and was ended.",
                 hint="Let long steps print something now and then.",
             ) from None
-        text = decoder.decode(data, final=not data)
+        text = decoder.decode(data or b"", final=data is None)
         if text:
             tail.feed(text)
             write(text)
-        if not data:
+        if data is None:
             return

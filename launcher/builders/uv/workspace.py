@@ -30,6 +30,7 @@ _BRIDGE = "/srv/tools/bridge.py"
 FINISH = "/srv/tools/finish.py"
 _CERTIFICATES = "/srv/tools/certificates.pem"
 _INSIDE = Path(__file__).with_name("inside")
+BRIDGE_FILE = _INSIDE / "bridge.py"
 _READ_LIMIT = 32 * 1024 * 1024
 
 
@@ -168,7 +169,7 @@ class Workspace:
             read_only=(
                 *((path, str(path)) for path in self.interpreter.binds),
                 (Path(find_uv_bin()), UV),
-                (_INSIDE / "bridge.py", _BRIDGE),
+                (BRIDGE_FILE, _BRIDGE),
                 (_INSIDE / "finish.py", FINISH),
                 (self.snapshot, SNAPSHOT),
                 *self._certificate_files(),

@@ -1,0 +1,1 @@
+"""The container runtime's builder: images on a base image, their steps in containers of an engine."""

@@ -1,0 +1,1 @@
+"""Dockerfiles without a builder of the engine's: each step in a container of ours, with the limits of every build."""
