@@ -146,6 +146,7 @@ def route_table() -> str:
 _SPELLINGS = (
     (r"build/[^/]+/.+", "build/<provider>/<spec>"),
     (r"v2/[^/]+/.+", "v2/<provider>/<spec>"),
+    (r"documents/[^/]+/.+", "documents/<provider>/<spec>"),
     (r"repo/[^/]+/[^/]+(?:/.*)?", "repo/<user>/<repository>[/<path>]"),
     (r"([A-Za-z0-9_-]{1,64})", "<build id>"),
     (r"([A-Za-z0-9._~@-]{0,64})", "<server>"),

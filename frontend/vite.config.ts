@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
 
-const pages = readdirSync("src/pages").filter((name) => /\.(js|tsx?)$/.test(name));
+const pages = readdirSync("src/pages").filter((name) => /\.tsx?$/.test(name));
 
 /** The server sends these as they are: compressing once is enough. */
 function compressed(): Plugin {
@@ -30,7 +30,7 @@ export default defineConfig({
     rollupOptions: {
       input: {
         style: "src/styles/style.css",
-        ...Object.fromEntries(pages.map((name) => [basename(name).replace(/\.(js|tsx?)$/, ""), `src/pages/${name}`])),
+        ...Object.fromEntries(pages.map((name) => [basename(name).replace(/\.tsx?$/, ""), `src/pages/${name}`])),
       },
     },
   },

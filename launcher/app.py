@@ -39,6 +39,7 @@ from launcher.retention.loop import Retention
 from launcher.retention.policy import RetentionPolicy
 from launcher.runtimes import environment_users, make_builder
 from launcher.sessions.gateway import GatewayClusters
+from launcher.sessions.documents import Documents
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
 from launcher.sessions.parts import LaunchParts
@@ -221,6 +222,7 @@ async def running_service(
             settings=_web_settings(settings, address, builder),
             clusters=clusters,
             environments=EnvironmentCatalogue(store, collector),
+            documents=Documents(sources, settings.trust_policy),
             health_checks=(partial(_hub_answers, address.hub_api_url),),
             extra_handlers=(redeem,),
         )

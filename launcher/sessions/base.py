@@ -20,6 +20,7 @@ from launcher.models import (
     Spec,
     Trust,
 )
+from launcher.sources.commits import CommitWords
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Preview:
     dask: whether the session may have Dask clusters; None on a hub without Dask. dask_reason: why not, a sentence.
     dask_choice: "with Dask" can be chosen, for an unknown repository together with trusting it.
     dask_added: Dask's packages are added to the environment, whatever its recipe asks for.
+    commit: what the commit says of itself; None where there is none. environment_bytes: of a ready environment.
+    typical_seconds: the median of the last builds of this kind that went well; None before the first.
     """
 
     resolved: Resolved
@@ -46,6 +49,9 @@ class Preview:
     dask_reason: str = ""
     dask_choice: bool = False
     dask_added: bool = False
+    commit: CommitWords | None = None
+    environment_bytes: int | None = None
+    typical_seconds: float | None = None
 
 
 @dataclass(frozen=True)

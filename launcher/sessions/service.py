@@ -6,12 +6,13 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from statistics import median
 from typing import Any
 from weakref import WeakValueDictionary
 
 from launcher.builds.records import LogRecord
 from launcher.errors import LauncherError, NotAllowed
-from launcher.models import BuildId, Person, ServerName, Spec, Username
+from launcher.models import BuildId, EnvironmentStatus, Person, ServerName, Spec, Username
 from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview
 from launcher.sessions.history import BuildHistory
@@ -19,6 +20,7 @@ from launcher.sessions.launch import Launch, failure
 from launcher.sessions.names import server_name
 from launcher.sessions.parts import LaunchParts, Ready, read_recipe
 from launcher.sessions.tasks import LaunchTask, Turns
+from launcher.sources.commits import commit_words
 
 TOKEN_SECONDS = 3600
 
@@ -67,8 +69,16 @@ class LaunchService:
         except LauncherError as error:
             return _with(preview, problem=f"{error.message} {error.hint}".strip())
         row = parts.store.environment(prepared.key)
-        status = row.status if row is not None else None
-        return _with(preview, recipe=prepared.recipe, key=prepared.key, environment=status)
+        took = parts.store.last_build_seconds(prepared.recipe.kind)
+        return _with(
+            preview,
+            recipe=prepared.recipe,
+            key=prepared.key,
+            environment=row.status if row is not None else None,
+            environment_bytes=row.size_bytes if row is not None and row.status is EnvironmentStatus.READY else None,
+            typical_seconds=median(took) if took else None,
+            commit=await commit_words(prepared.snapshot),
+        )
 
     def can_choose_dask(self, person: Person) -> bool:
         """See `Launches.can_choose_dask`."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from launcher.models import BuildStatus, Username
 from launcher.store.base import Calls
 from launcher.store.rows import BuildRow
-from launcher.store.schema import build_people, builds
+from launcher.store.schema import build_people, builds, environments
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,18 @@ class HistoryCalls(Calls):
         with self._database.read() as connection:
             found = connection.execute(query.order_by(number.desc()).limit(limit))
             return [BuildRow(**row) for row in found.mappings()]
+
+    def last_build_seconds(self, kind: str, limit: int = 20) -> list[float]:
+        """How long the last builds of one kind of recipe took that went well, newest first."""
+        query = (
+            sa.select(builds.c.started, builds.c.finished)
+            .join(environments, environments.c.key == builds.c.environment_key)
+            .where(environments.c.kind == kind, builds.c.status == BuildStatus.SUCCEEDED, builds.c.started.is_not(None))
+            .order_by(builds.c.number.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [(row.finished - row.started).total_seconds() for row in connection.execute(query)]
 
 
 def _says(text: str) -> sa.ColumnElement[bool]:

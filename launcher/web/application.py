@@ -19,11 +19,13 @@ from launcher.web.builds import BuildPageHandler, BuildsPageHandler, CancelBuild
 from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHandler
 from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
+from launcher.web.documents_page import DocumentsHandler
 from launcher.web.environments_api import EnvironmentHandler, EnvironmentPinHandler, EnvironmentsHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.limits import LaunchRate, StreamSlots
 from launcher.web.links import FileHandler, GoHandler, LegacyRedirectHandler
 from launcher.web.login import OAuthCallbackHandler
+from launcher.web.make_links import LinksHandler, LinksPageHandler
 from launcher.web.metrics import WebMetrics
 from launcher.web.mine import (
     DeleteHomeHandler,
@@ -40,7 +42,7 @@ from launcher.web.mine_api import (
     SessionsHandler,
     TrustHandler,
 )
-from launcher.web.pages import AboutHandler, NotFoundHandler
+from launcher.web.pages import AboutHandler, ErrorCodesHandler, NotFoundHandler
 from launcher.web.service import (
     Health,
     HealthHandler,
@@ -109,10 +111,13 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
     return [
         (base, HomeHandler),
         (base + r"about", AboutHandler),
+        (base + r"errors", ErrorCodesHandler),
+        (base + r"documents/[^/]+/.+", DocumentsHandler),
         (base + r"go", GoHandler),
         (base + r"build/[^/]+/.+", BuildHandler),
         (base + r"v2/[^/]+/.+", LaunchPageHandler),
         (base + r"repo/[^/]+/[^/]+(?:/.*)?", LegacyRedirectHandler),
+        (base + r"links", LinksPageHandler),
         (base + r"sessions/stop", StopSessionHandler),
         (base + r"trust/take-back", DistrustHandler),
         (base + r"project-homes/" + server + "/download", DownloadHomeHandler),
@@ -141,6 +146,7 @@ def _routes(prefix: str) -> list[tuple[Any, ...]]:
         (build + r"/log", BuildLogHandler),
         (build + r"/events", BuildEventsHandler),
         (build + r"/share", ShareBuildHandler),
+        (base + r"api/v1/links", LinksHandler),
         (base + r"api/v1/sessions", SessionsHandler),
         (base + r"api/v1/sessions/" + server, SessionHandler),
         (base + r"api/v1/repositories", RepositoriesHandler),

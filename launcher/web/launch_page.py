@@ -6,20 +6,24 @@ token the page's script opens the event stream. Without JavaScript the same page
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.web import authenticated
 
-from launcher.errors import BuildTokenInvalid, RecipeError
-from launcher.models import Spec, Trust
+from launcher.errors import BuildTokenInvalid, LauncherError, RecipeError
+from launcher.models import EnvironmentStatus, Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.web import amounts
 from launcher.web.base import Visitor, is_yes
 from launcher.web.open_path import parse_open_path
 from launcher.web.pages import NavigatedHandler
 from launcher.web.tokens import TokenSubject
 from launcher.web.told import Told, first_event, last_event, listen
+
+_SOON_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,8 @@ class LaunchPageHandler(NavigatedHandler):
         if confirmed and self.first_argument("wait") is not None:
             return await self._show_without_script(click)
         if confirmed:
-            return self._show_progress(click, confirmed=True)
-        visitor = click.visitor
-        preview = await self.parts.launches.preview(
-            visitor.person, visitor.hub_token, click.spec, with_dask=click.with_dask
-        )
+            return self._show_progress(click, confirmed=True, preview=await self._preview_soon(click))
+        preview = await self._preview(click)
         if preview.problem is not None or preview.trust is Trust.UNKNOWN:
             return self._ask(click, preview)
         return self._show_progress(click, confirmed=False, preview=preview)
@@ -73,6 +74,19 @@ class LaunchPageHandler(NavigatedHandler):
             return self._show_failure(click, told.failed)
         token = self._issue(click, confirmed=True)
         return self.redirect(self.request.path + click.query(build_token=token), status=HTTPStatus.SEE_OTHER)
+
+    async def _preview(self, click: Click) -> Preview:
+        visitor = click.visitor
+        return await self.parts.launches.preview(
+            visitor.person, visitor.hub_token, click.spec, with_dask=click.with_dask
+        )
+
+    async def _preview_soon(self, click: Click) -> Preview | None:
+        """What is being launched, if that is known in a moment: the launch is under way, its page does not wait."""
+        try:
+            return await asyncio.wait_for(self._preview(click), _SOON_SECONDS)
+        except (LauncherError, TimeoutError):
+            return None
 
     def _click(self) -> Click:
         path = self.raw_tail("v2/")
@@ -116,6 +130,7 @@ class LaunchPageHandler(NavigatedHandler):
             title=self.title(click.spec),
             click=click,
             preview=preview,
+            amounts=amounts,
             action=self.request.path + click.query(choices=False),
             again=self.request.path + click.query(),
             xsrf_token=self.xsrf_for_forms(),
@@ -126,28 +141,42 @@ class LaunchPageHandler(NavigatedHandler):
     ) -> None:
         if confirmed:  # the address holds a token: what we lead to must not read it
             self.set_header("Referrer-Policy", "no-referrer")
+        repository = self.parts.sources.repository(click.spec)
         token = self._issue(click, confirmed=confirmed)
-        prefix = self.web.service_prefix
-        config = {
+        prefix, query = self.web.service_prefix, click.query()
+        page = {
+            "name": repository.display_name,
             "buildToken": token,
             "xsrfToken": self.xsrf_for_forms(),
             "specPath": click.path,
-            "eventsUrl": f"{prefix}build/{click.path}{click.query()}",
+            "eventsUrl": f"{prefix}build/{click.path}{query}",
             "renewUrl": f"{prefix}api/v1/build-token",
+            "buildsUrl": f"{prefix}api/v1/builds/",
+            "errorsUrl": f"{prefix}errors",
             "hubBase": self.web.hub_base_url,
+            "again": self.request.path + query,
+            "home": prefix,
         }
         self.render_page(
             "progress.html",
             title=self.title(click.spec),
             click=click,
             preview=preview,
-            repository=self.parts.sources.repository(click.spec),
-            config=config,
+            amounts=amounts,
+            repository=repository,
+            page=page,
+            documents=self._documents(click, preview),
             told=told,
             refresh=self.request.path + click.query(build_token=token, wait="1") if confirmed else None,
-            again=self.request.path + click.query(),
-            xsrf_token=config["xsrfToken"],
+            xsrf_token=page["xsrfToken"],
         )
+
+    def _documents(self, click: Click, preview: Preview | None) -> str | None:
+        """Where the repository's README is shown; None when there is nothing to wait for, or nothing to show."""
+        is_quick = preview is not None and preview.environment is EnvironmentStatus.READY
+        if is_quick or self.parts.documents is None:
+            return None
+        return f"{self.web.service_prefix}documents/{click.path}{click.query(choices=False)}"
 
     async def _show_without_script(self, click: Click) -> None:
         told = await listen(

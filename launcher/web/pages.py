@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,7 +11,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
-from launcher.errors import CrossSiteRefused, LauncherError, NotFound
+from launcher.errors import CrossSiteRefused, LauncherError, NotFound, OperatorError
 from launcher.models import Spec
 from launcher.web.assets import Assets
 from launcher.web.base import BaseHandler
@@ -147,3 +148,27 @@ class AboutHandler(PageHandler):
     async def get(self) -> None:
         """Name and version."""
         self.render_page("about.html")
+
+
+class ErrorCodesHandler(PageHandler):
+    """``/errors``: where the code of a failure leads."""
+
+    identifies = False
+
+    async def get(self) -> None:
+        """Every code that people can meet, and what it means."""
+        self.render_page(
+            "errors.html", codes=[(error.code, _meaning(error)) for error in _public_errors(LauncherError)]
+        )
+
+
+def _public_errors(root: type[LauncherError]) -> Iterator[type[LauncherError]]:
+    if issubclass(root, OperatorError):
+        return  # said to operators, where they are
+    yield root
+    for error in root.__subclasses__():
+        yield from _public_errors(error)
+
+
+def _meaning(error: type[LauncherError]) -> str:
+    return " ".join((error.__doc__ or "").split())

@@ -14,6 +14,7 @@ from launcher.errors import ConfigurationInvalid
 from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.sessions.base import Launches
 from launcher.sessions.clusters import Clusters
+from launcher.sessions.documents import Documents
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
 from launcher.sources.base import Sources
@@ -79,7 +80,7 @@ class WebParts:
     """Everything handlers may talk to, in tornado's ``settings["parts"]``.
 
     hub_auth: None makes one from the ``JUPYTERHUB_*`` environment of a service. clusters: None on a hub without Dask.
-    environments: None where nobody keeps a list of them.
+    environments: None where nobody keeps a list of them. documents: None shows no READMEs.
     health_checks: asked by ``/health``. extra_handlers: tornado route tuples with full paths, before all of ours.
     """
 
@@ -92,4 +93,5 @@ class WebParts:
     clusters: Clusters | None = None
     health_checks: Sequence[HealthCheck] = ()
     environments: EnvironmentCatalogue | None = None
+    documents: Documents | None = None
     extra_handlers: Sequence[tuple[Any, ...]] = ()

@@ -15,6 +15,8 @@ def test_the_choice_fits_the_page_in_light_and_dark(up, chromium, repository, sc
         page = log_in(context, up)
         for name, address in {"launch": launch_link(up, spec), "home": up.service}.items():
             page.goto(address)
+            if name == "launch":
+                page.get_by_label("In my own home").check()
             box, label = page.get_by_role("checkbox", name="with Dask"), page.get_by_text("with Dask", exact=True)
             for width in (1100, 360):
                 page.set_viewport_size({"width": width, "height": 800})
@@ -31,10 +33,12 @@ def test_the_choice_fits_the_page_in_light_and_dark(up, chromium, repository, sc
 def test_ticking_it_brings_dask_into_the_environment(up, page, repository):
     page.goto(launch_link(up, repository("chooses-dask", {"requirements.txt": "humanize\n"}), "?dask=1"))
     box = page.get_by_role("checkbox", name="with Dask")
+    expect(box).to_be_hidden()  # a project home has no Dask
+    page.get_by_label("In my own home").check()
     expect(box).to_be_checked()
     expect(box).to_have_accessible_description(re.compile("If its packages include Dask"))
     expect(page.get_by_text("Repositories you did not say you trust get no Dask.")).to_be_visible()
-    press(page, "Trust this repository and launch")
+    press(page, "Launch")
     page.wait_for_url(re.compile(r"[?&]dask=1"), wait_until="commit")
     in_session(up, page, seconds=240)
     (server,) = servers(up).values()

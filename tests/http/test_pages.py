@@ -71,7 +71,8 @@ class TestUnknownRepository:
             "doc/tree/a.ipynb",
         ):
             assert words in text
-        assert re.findall(r"<button[^>]*>([^<]*)", text) == ["Launch", "Trust this repository and launch"]
+        assert re.findall(r"<button[^>]*>([^<]*)", text) == ["Launch"]
+        assert re.findall(r'type="radio"[^>]*value="([^"]*)"( checked)?', text) == [("", " checked"), ("yes", "")]
 
     @pytest.mark.parametrize(("trust", "remembered"), [("", False), ("yes", True)])
     def test_a_click_launches_confirmed_and_leads_to_the_progress_page(self, web, base, browser, trust, remembered):
