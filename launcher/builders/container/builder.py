@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from launcher.builders.base import BuildLog
 from launcher.builders.container.config import ContainerBuilderConfig
@@ -104,6 +105,12 @@ class ContainerBuilder:
     async def collect_caches(self, unused_since: datetime) -> int:
         """Delete wheels that came before a moment: images hold copies."""
         return await asyncio.to_thread(collect_wheels, wheels(self._config), unused_since)
+
+    async def places(self) -> tuple[Path, ...]:
+        """Where the engine keeps images, and where caches and builds are."""
+        async with self._site.engine() as engine:
+            storage_directory = (await engine.info()).storage
+        return Path(storage_directory), self._config.cache, self._config.work
 
     async def meta(self, reference: str) -> EnvironmentImage | None:
         """What is known of an environment, or None when it is not there."""
