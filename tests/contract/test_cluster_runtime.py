@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -17,11 +18,9 @@ import pytest
 import requests
 import websocket
 
-from launcher.builders.process.runner import marked_processes
 from launcher.config import Settings
 from launcher.dask.base import SCHEDULER, ClusterOrder, ProcessEnded, WorkerOrder
 from launcher.dask.nurseries.runtime import NurseryClusters
-from launcher.dask.process.sandboxes import CLUSTER_VARIABLE, ProcessSandboxes
 from launcher.errors import ClusterStartFailed
 from tests.support.clusters import (
     FakeSession,
@@ -35,9 +34,12 @@ from tests.support.clusters import (
     settings_of,
     worker_arguments,
 )
+from tests.support.engine import base_image, container_engine
 from tests.support.fixtures import require
+from tests.support.grounds import ContainerGround, ProcessGround
 from tests.support.running import SERVER_ENVIRONMENTS, eventually
 
+__all__ = ["base_image", "container_engine"]
 SERVER_ENVIRONMENT = SERVER_ENVIRONMENTS["hub6"]
 MIB = 2**20
 LATER = "lambda: __import__('threading').Timer(0.2, lambda: __import__('os')._exit({status})).start()"
@@ -94,6 +96,7 @@ class Bench:
     state: Path
     settings: Settings
     listener: GatewayListener
+    ground: ProcessGround | ContainerGround
     python: Path = SERVER_ENVIRONMENT / "bin" / "python"
     ended: asyncio.Queue[ProcessEnded] = field(default_factory=asyncio.Queue)
     names: list[str] = field(default_factory=list)
@@ -106,11 +109,11 @@ class Bench:
         await self.runtime.setup(self.ended.put_nowait)
 
     def gateway(self, **more: float) -> NurseryClusters:
-        return NurseryClusters(self.settings, ProcessSandboxes(self.settings), **more)
+        return NurseryClusters(self.settings, self.ground.sandboxes(self.settings), **more)
 
     def session(self, **more: Any) -> FakeSession:
         place = self.state.parent / f"session-{secrets.token_hex(4)}"
-        return self.sessions.enter_context(fake_session(self.state, place, **more))
+        return self.sessions.enter_context(fake_session(self.state, place, **{**self.ground.session(), **more}))
 
     def order(self, session: FakeSession, **more: Any) -> ClusterOrder:
         made = order(session, self.listener.url, **more)
@@ -126,7 +129,7 @@ class Bench:
 
     def processes(self, cluster: str) -> list[psutil.Process]:
         """The outermost processes of a cluster."""
-        return [process for process, marked in marked_processes(CLUSTER_VARIABLE) if Path(marked).name == cluster]
+        return self.ground.processes(cluster)
 
     def programs(self, cluster: str) -> list[str]:
         """Names of all processes of a cluster."""
@@ -147,12 +150,26 @@ class Bench:
         self.sessions.close()
 
 
+in_each_runtime = pytest.mark.parametrize("ground", ["process", "container"], indirect=True)
+"""For what a runtime's sandboxes can make different; the rest is the same code for all."""
+
+
 @pytest.fixture(params=["process"])
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+def ground(request: pytest.FixtureRequest) -> ProcessGround | ContainerGround:
     require("hub6")
+    if request.param == "process":
+        return ProcessGround()
+    address = request.getfixturevalue("container_engine").url
+    return ContainerGround(address, request.getfixturevalue("base_image"))
+
+
+@pytest.fixture
+async def bench(ground: ProcessGround | ContainerGround, tmp_path: Path) -> AsyncIterator[Bench]:
     state = tmp_path / "state"
     state.mkdir()
-    bench = Bench(state, settings_of(state, SERVER_ENVIRONMENT, session_grace_seconds=0), gateway_listener())
+    listener = gateway_listener()
+    more = {"session_grace_seconds": 0, "api_port": listener.port}
+    bench = Bench(state, settings_of(state, SERVER_ENVIRONMENT, ground.traits(), **more), listener, ground)
     await bench.begin()
     yield bench
     await bench.end()
@@ -173,6 +190,7 @@ def like_the_server(directory: Path) -> None:
     describe_environment(directory)
 
 
+@in_each_runtime
 async def test_a_cluster_computes_and_leaves_nothing_but_its_logs(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     workers = [await cluster.worker(), await cluster.worker()]
@@ -284,6 +302,7 @@ async def test_sessions_are_told_with_what_keeps_them_from_clusters(bench: Bench
     assert bench.runtime.is_live("rosa", "a")
 
 
+@in_each_runtime
 async def test_what_the_session_has_arrives_and_what_it_must_not_change_stays(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +316,7 @@ async def test_what_the_session_has_arrives_and_what_it_must_not_change_stays(
     layer = session.home / ".local/share/launcher/layers/server/lib/python3.11/site-packages"
     layer.mkdir(parents=True)
     (layer / "extra.py").write_text("EXTRA = 'from the layer'\n")
+    session.give_home()
     session.leave_variables(
         REPO_DIR="/home/jovyan/repository",
         GREETING="hello",
@@ -311,7 +331,7 @@ async def test_what_the_session_has_arrives_and_what_it_must_not_change_stays(
         "lambda: __import__('analysis').ANSWER",
         "lambda: __import__('extra').EXTRA",
         "lambda: os.environ['GREETING']",
-        "lambda: [os.environ['HOME'], os.getcwd(), os.readlink('/srv/repository')]",
+        "lambda: [os.environ['HOME'], os.getcwd()]",
         "lambda: os.environ['DASK_GATEWAY_API_TOKEN']",
         "lambda: os.environ['DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION']",
         "lambda: [os.environ.get('PYTHONPATH'), os.environ.get('CANARY')]",
@@ -320,7 +340,7 @@ async def test_what_the_session_has_arrives_and_what_it_must_not_change_stays(
         42,
         "from the layer",
         "hello",
-        ["/home/jovyan", "/home/jovyan/repository", "/home/jovyan/repository"],
+        ["/home/jovyan", "/home/jovyan/repository"],
         cluster.order.variables["DASK_GATEWAY_API_TOKEN"],
         "True",
         [None, None],
@@ -337,6 +357,7 @@ async def test_variables_that_are_none_do_no_harm(bench: Bench, garbage: str) ->
     assert (await bench.start(session)).heartbeat["scheduler_address"].startswith("tls://127.0.0.1:")
 
 
+@in_each_runtime
 async def test_workers_see_the_home_and_nothing_of_others(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "canary").write_text("somebody else's")
     session = bench.session()
@@ -349,7 +370,7 @@ async def test_workers_see_the_home_and_nothing_of_others(bench: Bench, tmp_path
         "lambda: sorted(os.listdir('/run/cluster'))",
         "lambda: open('/run/session/variables/environment.json', 'w')",
         "lambda: len(os.listdir('/proc')) < 100 and open('/proc/1/comm').read().strip()",
-    ) == [4, "FileNotFoundError", "OSError", ["cluster.json", "dask.crt", "dask.pem"], "OSError", "bwrap"]
+    ) == [4, "FileNotFoundError", "OSError", list(bench.ground.files), "OSError", bench.ground.first_program]
     assert (session.home / "made").read_text() == "here"
 
 
@@ -370,6 +391,7 @@ async def test_a_link_in_the_run_directory_of_a_session_leads_nowhere(bench: Ben
     assert not bench.left(made.name)
 
 
+@in_each_runtime
 async def test_a_home_can_be_for_reading_only(bench: Bench) -> None:
     session = bench.session()
     (session.home / "data").write_text("numbers")
@@ -443,6 +465,31 @@ async def test_everything_listens_on_loopback_only(bench: Bench) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
+@pytest.mark.parametrize("ground", ["container"], indirect=True)
+async def test_a_container_reaches_what_sessions_may_and_its_limits_follow_the_size_of_its_cluster(
+    bench: Bench,
+) -> None:
+    cluster = await bench.start(bench.session())
+    alone = bench.ground.memory_limit(cluster.name)
+    worker = await cluster.worker(256 * MIB)
+    assert bench.ground.memory_limit(cluster.name) - alone == (256 + 256) * MIB
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        ports = (bench.listener.port, somebody.getsockname()[1])
+        connect = "lambda: __import__('socket').create_connection(('127.0.0.1', {}), 5) and None"
+        interfaces = "lambda: sorted(os.listdir('/sys/class/net'))"
+        ask = f"GET http://127.0.0.1:{ports[1]}/ HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n"
+        proxy = connect.format("int(os.environ['HTTP_PROXY'].rpartition(':')[2])").removesuffix(" and None")
+        proxied = f"lambda: (lambda s: (s.sendall(b'{ask}'), s.recv(12).decode())[1])(({proxy})())"
+        found = await cluster.outcomes(
+            *map(connect.format, ports), interfaces, proxied, "lambda: len(bytearray(2**30))"
+        )
+    assert found == [None, "ConnectionRefusedError", ["lo"], "HTTP/1.1 403", "MemoryError"]
+    await bench.runtime.stop_worker(cluster.name, worker)
+    await asyncio.to_thread(
+        eventually, lambda: bench.ground.memory_limit(cluster.name) == alone, what="the end of the worker's room"
+    )
+
+
 async def test_clusters_that_do_not_answer_hold_up_no_gateway_and_can_be_stopped(bench: Bench) -> None:
     silent = [await bench.start(bench.session(server_name=name)) for name in ("a", "b")]
     good = await bench.start(bench.session())
@@ -490,6 +537,7 @@ async def test_a_second_start_under_one_name_replaces_the_first(bench: Bench) ->
     assert bench.ended.empty()
 
 
+@in_each_runtime
 async def test_a_gateway_that_starts_again_finds_its_clusters(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     worker = await cluster.worker()
@@ -545,6 +593,7 @@ async def test_a_worker_that_ends_by_itself_is_told(bench: Bench) -> None:
     )
 
 
+@in_each_runtime
 async def test_a_cluster_that_is_killed_is_told(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     await cluster.worker()
@@ -560,6 +609,7 @@ async def test_a_cluster_that_is_killed_is_told(bench: Bench) -> None:
     assert not bench.left(cluster.name)
 
 
+@in_each_runtime
 async def test_a_scheduler_that_crashes_takes_its_cluster_along(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     await cluster.worker()
@@ -590,6 +640,7 @@ async def test_a_worker_that_will_not_end_is_gone_with_its_cluster(bench: Bench,
     assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
+@in_each_runtime
 async def test_what_a_dead_gateway_began_is_found_and_removed(bench: Bench) -> None:
     cluster = await bench.start(bench.session())
     await bench.runtime.close()

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tornado import httpserver, netutil, web
 from traitlets.config import Config
@@ -54,9 +55,11 @@ def describe_environment(directory: Path, packages: tuple[str, ...] = ()) -> Pat
     return directory
 
 
-def settings_of(state: Path, server_environment: Path, **dask: Any) -> Settings:
-    """Settings as `launcher.enable` makes them."""
-    config = Config()
+def settings_of(
+    state: Path, server_environment: Path, traits: Mapping[str, Any] | None = None, **dask: Any
+) -> Settings:
+    """Settings as `launcher.enable` makes them; ``traits`` are of other sections."""
+    config = Config(dict(traits or {}))
     config.Launcher.state_directory = str(state)
     config.Launcher.server_environment = str(server_environment)
     config.Launcher.dask = True
@@ -74,6 +77,12 @@ class FakeSession:
     @property
     def home(self) -> Path:
         return Path(self.record.home)
+
+    def give_home(self) -> None:
+        """What was put into the home since is the session's own too."""
+        if self.record.owner is not None:
+            for path in self.home.rglob("*"):
+                os.chown(path, *self.record.owner)
 
     def leave_variables(self, **variables: str) -> None:
         self.leave(json.dumps(variables))
@@ -119,6 +128,9 @@ def fake_session(
         while not is_held(run / ALIVE_NAME):
             assert time.monotonic() < deadline, "the session did not start"
             time.sleep(0.005)
+        if record.owner is not None:
+            for path in (home, run / ALIVE_NAME, run / VARIABLES_NAME):
+                os.chown(path, *record.owner)
         SessionRecords(state).write(record)
         yield session
     finally:
@@ -146,6 +158,10 @@ class GatewayListener:
             while self.asked < number:
                 self.heard.clear()
                 await self.heard.wait()
+
+    @property
+    def port(self) -> int:
+        return int(urlsplit(self.url).port or 0)
 
     async def close(self) -> None:
         self.server.stop()

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 ALLOWANCE_BYTES = 256 * 2**20
 """For each worker above its memory, as its own limit has it (``launcher/hub/inside/nursery.py``)."""
 _SCHEDULER_CORES = 1
-_LOWER_SECONDS = 5.0
+_LOWER_SECONDS = 4.0
 """A worker that was asked to end has ended by then, one way or another."""
 _TRIES = 12
 

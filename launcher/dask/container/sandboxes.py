@@ -174,20 +174,23 @@ class ContainerSandboxes:
         self._places = Places(settings.state)
         self._connection: HubEngine | None = None
         self._connecting = asyncio.Lock()
+        self._egress = SharedEgress(settings.state / "egress", session_policy(settings))
 
     async def start(self, start: ClusterStart) -> ClusterSandbox:
         """Make a container of the session's image, and the ways in and out."""
         on = await self._connected()
         ports, place = Ports.free(), start.place
-        egress = await self._egress()
-        ways = self._ways(ports, place, egress)
+        if self._reaches_internet:
+            await self._egress.ensure()
+        ways = self._ways(ports, place)
         make_doors(place.directory)
         handover = self._furnish(start, ports, ways)
         try:
             identifier = await on.engine.create(self._order(on, start, ports))
             try:
                 container = await self._begin(on.engine, identifier)
-                await open_ways(place.directory, ways, pid=container.pid, held=[egress.users] if egress else [])
+                held = [self._egress.users] if self._reaches_internet else []
+                await open_ways(place.directory, ways, pid=container.pid, held=held)
             except BaseException:
                 await asyncio.shield(on.engine.remove(identifier))
                 raise
@@ -202,18 +205,10 @@ class ContainerSandboxes:
     def _reaches_internet(self) -> bool:
         return self._containers.session_network != "none"
 
-    async def _egress(self) -> SharedEgress | None:
-        """The proxy to the internet that sessions use; None when they may reach nothing."""
-        if not self._reaches_internet:
-            return None
-        egress = SharedEgress(self._settings.state / "egress", session_policy(self._settings))
-        await egress.ensure()
-        return egress
-
-    def _ways(self, ports: Ports, place: Place, egress: SharedEgress | None) -> list[Way]:
+    def _ways(self, ports: Ports, place: Place) -> list[Way]:
         out = {"gateway": (self._dask.api_port, f"tcp:127.0.0.1:{self._dask.api_port}")}
-        if egress is not None:
-            out["internet"] = (ports.internet, f"unix:{egress.socket}")
+        if self._reaches_internet:
+            out["internet"] = (ports.internet, f"unix:{self._egress.socket}")
         return [
             *ports.ways_in(place),
             *(Way.out(name, port, target, run=place.directory) for name, (port, target) in out.items()),
@@ -287,7 +282,8 @@ class ContainerSandboxes:
         return {name: self._sandbox(engine, one, self._places.cluster(name)) for name, one in found.items() if name}
 
     async def close(self) -> None:
-        """Let go of the engine."""
+        """Let go of the engine and the proxy."""
+        self._egress.release()
         if self._connection is not None:
             await self._connection.engine.close()
             self._connection = None
