@@ -18,15 +18,16 @@ SERVICES = {"launcher.dask.gateway"}
 """Where a second service is wired together, as `app` is the first."""
 ROOT = {
     "app",
+    "base_image",
     "check",
     "cli",
     "environments_command",
-    "__main__",
     "runtimes",
     "server_environment",
     "supervise",
     "up",
     "__init__",
+    "__main__",
 }
 """Where everything is wired together: these may import anything, and nothing below may import them."""
 MAY_IMPORT = {
@@ -39,7 +40,8 @@ MAY_IMPORT = {
     "builds": {"builders", "environments", "sources", "store"},
     "retention": {"builds", "builders", "store"},
     "sessions": {"builds", "builders", "environments", "sources", "policy", "store"},
-    "web": {"retention", "sessions", "sources", "environments", "policy"},
+    "publish": {"sources"},
+    "web": {"publish", "retention", "sessions", "sources", "environments", "policy"},
     "dask": {"web", "builders", "engine", "hub", "store"},
 }
 """`dask` is the gateway's service, beside the launcher's own. What exactly it takes from others is below."""

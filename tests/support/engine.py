@@ -1,6 +1,6 @@
 """A real podman for tests: the launcher's own kind of engine, with storage and settings below ``.cache/containers``.
 
-A conftest or test file imports the fixtures it wants: ``from tests.support.engine import base_image, container_engine``.
+A conftest or test file imports the fixtures it wants: ``from tests.support.engine import container_engine``.
 Runs of tests at the same time share the engine; the last one ends its service, the first one removes what killed ones
 left.
 """
