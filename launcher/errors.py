@@ -55,8 +55,9 @@
         ├── ConfigurationInvalid
         ├── StateUnusable          disk full, read-only, newer schema, used by another service
         ├── SandboxUnavailable     bubblewrap or user namespaces are missing
-        └── EngineError            podman or docker refused what was asked of it
-            └── EngineUnavailable  there is none, or it does not answer
+        ├── EngineError            podman or docker refused what was asked of it
+        │   └── EngineUnavailable  there is none, or it does not answer
+        └── RegistryUnavailable    the registry of environments does not answer, or refuses us
 
 ``code`` is stable and documented, ``message`` and ``hint`` may be shown to anyone: they never hold a path of the
 machine, a command line, a credential or the output of a program.
@@ -437,4 +438,11 @@ class EngineUnavailable(EngineError):
     """There is no container engine, it does not answer, or this user may not use it."""
 
     code = "engine_unavailable"
+    http_status = 503
+
+
+class RegistryUnavailable(OperatorError):
+    """The registry that keeps environments does not answer, or refuses the launcher."""
+
+    code = "registry_unavailable"
     http_status = 503

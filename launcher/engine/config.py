@@ -24,6 +24,8 @@ class ContainerSettings:
     session_processes: int
     session_network: str
     allowed_images: tuple[str, ...]
+    registry: str
+    registry_credentials: str
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> ContainerSettings:
@@ -69,6 +71,17 @@ class LauncherContainers(Configurable):
         Unicode(),
         help="Patterns of images that people may start regular sessions with, such as `quay.io/my-org/*`; they must be "
         "on the machine and hold JupyterHub's single-user server. Empty: only the hub's own.",
+    ).tag(config=True)
+
+    registry = Unicode(
+        "",
+        help="Repository of a registry in which environments are kept, such as registry.example.org/binder: what is "
+        "gone from this machine is pulled again instead of built. Empty: none.",
+    ).tag(config=True)
+    registry_credentials = Unicode(
+        "",
+        help="File with the registry's password in the format of docker's config.json. Neither builds nor sessions see "
+        "it. Empty: the registry wants none.",
     ).tag(config=True)
 
     def settings(self) -> ContainerSettings:

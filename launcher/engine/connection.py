@@ -56,6 +56,7 @@ class Connection:
         params: Parameters | None = None,
         body: Body | None = None,
         content: str = "application/json",
+        headers: Mapping[str, str] | None = None,
         patient: bool = False,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer that is not an error. ``patient``: it may take as long as it likes.
@@ -69,7 +70,7 @@ class Connection:
                 f"{_HOST}/{path}",
                 params=dict(params or {}),
                 data=body,
-                headers={"Content-Type": content} if body is not None else None,
+                headers={**({"Content-Type": content} if body is not None else {}), **(headers or {})},
                 timeout=_PATIENT if patient else _ANSWER,
             ) as answer:
                 if answer.status >= _REFUSED:
