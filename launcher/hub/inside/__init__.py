@@ -10,6 +10,7 @@ Plain scripts for Python 3.8 and later with nothing but the standard library: th
     content.py       the repository's files in the home
     sync.py          bringing an existing copy up to date: clone_state.py says whether, merge.py decides what,
                      worktree.py writes
+    repository.py    the place where builds saw the repository
     overlay.py       what a postBuild script left
     kernel_layer.py  where ``%pip install`` of this session goes, and the kernelspec
     serve.py         runs the Jupyter server in this process

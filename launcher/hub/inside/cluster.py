@@ -25,7 +25,6 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-REPOSITORY = Path("/srv/repository")  # where builds saw the repository; editable installs point there
 _MOST_VARIABLES = 1024 * 1024  # bytes of the session's file; its code can write it
 _PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -36,6 +35,7 @@ def main(cluster_file: str) -> NoReturn:
     here = Path(__file__).resolve().parent
     sys.path[0] = str(here.parent)  # as in `server`
     kernel_layer = importlib.import_module(f"{here.name}.kernel_layer")
+    repository = importlib.import_module(f"{here.name}.repository")
     cluster: dict[str, Any] = json.loads(Path(cluster_file).read_bytes())
     if cluster.get("begin"):
         _fetch_descriptors(cluster["begin"], cluster["orders"])
@@ -50,8 +50,7 @@ def main(cluster_file: str) -> NoReturn:
     content = variables.get("REPO_DIR", "")
     if content and Path(content).is_dir():
         os.chdir(content)
-        if os.access(REPOSITORY.parent, os.W_OK) and not os.path.lexists(REPOSITORY):
-            REPOSITORY.symlink_to(content)
+        repository.lead_to(Path(content))
     else:
         os.chdir(home)
     python = str(places[0] / "bin" / "python")

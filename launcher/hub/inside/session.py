@@ -31,6 +31,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
+from . import repository
 from .content import put_in_place
 from .kernel_layer import make_layer, running_environment, write_kernelspecs
 from .overlay import copy_absent
@@ -39,7 +40,6 @@ from .ready import DASK_PANEL, EXTENSION, Listener
 from .wanted import Content
 
 PANEL_DIRECTORY = Path("share", "launcher", "dask-panel")  # in the server environment; JupyterLab does not look there
-REPOSITORY = Path("/srv/repository")  # where builds saw the repository; editable installs point there
 
 
 def start(session_file: Path) -> int:
@@ -91,8 +91,7 @@ class _Session:
         self.content, messages = put_in_place(content, self.home)
         for message in messages:
             self.listener.progress(message)
-        if os.access(REPOSITORY.parent, os.W_OK) and not os.path.lexists(REPOSITORY):
-            REPOSITORY.symlink_to(self.content)
+        repository.lead_to(self.content)
 
     def _copy_overlay(self) -> None:
         overlay = self.session.get("overlay") or {}
