@@ -39,6 +39,7 @@ API_ROUTES = [
     ("GET", "api/v1/builds/b-1/log"),
     ("GET", "api/v1/builds/b-1/events"),
     ("GET", "api/v1/builds/b-1/share"),
+    ("POST", "api/v1/links"),
     ("GET", "api/v1/sessions"),
     ("DELETE", "api/v1/sessions/r-abc"),
     ("GET", "api/v1/repositories"),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from launcher.web.application import _routes
+from launcher.web.routes import routes
 from tests.http.conftest import PREFIX
 from tests.http.test_api import error_of
 from tests.http.test_build_stream import only_event
@@ -14,6 +14,8 @@ from tests.http.test_build_stream import only_event
 EXAMPLES = [
     "",
     "about",
+    "documents/gh/u/r/HEAD",
+    "errors",
     "go",
     "build/gh/u/r/HEAD",
     "v2/gh/u/r/HEAD",
@@ -41,6 +43,8 @@ EXAMPLES = [
     "api/v1/trust",
     "api/v1/project-homes/r-abc",
     "api/v1/project-homes/r-abc/archive",
+    "links",
+    "api/v1/links",
     "sessions/stop",
     "trust/take-back",
     "project-homes/r-abc/download",
@@ -48,6 +52,9 @@ EXAMPLES = [
     "builds",
     "builds/b-1",
     "builds/b-1/cancel",
+    f"api/v1/environments/{'0' * 64}/pin",
+    f"api/v1/environments/{'0' * 64}",
+    "api/v1/environments",
     "clusters",
     f"clusters/{'0' * 32}/stop",
     f"clusters/{'0' * 32}/logs",
@@ -60,7 +67,7 @@ EXAMPLES = [
 
 
 def test_every_route_has_an_example_here():
-    for pattern, *_ in _routes(PREFIX):
+    for pattern, *_ in routes(PREFIX):
         assert any(re.fullmatch(pattern, PREFIX + example) for example in EXAMPLES), pattern
 
 

@@ -1,0 +1,1 @@
+"""Publishing a repository: the links and badges that lead to its launches."""
