@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from launcher.builders.container.images import NAME, EnvironmentImage, as_built, image_name, present
 from launcher.builders.container.place import Place
-from launcher.builders.places import ENVIRONMENT, OVERLAY
+from launcher.builders.places import ENVIRONMENT, OVERLAY, REPOSITORY, REPOSITORY_LEADS_TO
 from launcher.builders.uv.runtime import Finished
 from launcher.engine.base import Bind, ContainerOrder, ImageConfig
 from launcher.engine.labels import KEY, Kind, ours
@@ -18,6 +18,7 @@ set -e
 copy() {{ [ ! -d "$1" ] || cp -r --preserve=mode,timestamps,links "$1" "$2"; }}
 copy {_STAGING}/venv {ENVIRONMENT}
 copy {_STAGING}/postbuild {OVERLAY}
+ln -sfn {REPOSITORY_LEADS_TO} {REPOSITORY}
 for made in {ENVIRONMENT} {OVERLAY}; do
   if [ -d "$made" ]; then
     find "$made" -perm /6000 -exec chmod a-s {{}} +
