@@ -53,7 +53,7 @@ class FileHandler(StaticFileHandler):
         if "gzip" not in self.request.headers.get("Accept-Encoding", ""):
             return path
         self.set_header("Content-Encoding", "gzip")
-        return compressed
+        return super().validate_absolute_path(root, compressed)
 
     def get_content_type(self) -> str:
         """What the file is, compressed or not."""
