@@ -7,9 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from traitlets.config import Config
-
-from launcher.config import load_configuration, read_settings
+from launcher.config import read_settings_of
 from launcher.engine.base_image import base_image_name
 from launcher.engine.config import ContainerSettings
 from launcher.engine.prepare import prepare
@@ -45,13 +43,11 @@ def base_image(options: BaseImageOptions) -> int:
 
 def _settings(options: BaseImageOptions) -> tuple[ContainerSettings, Path]:
     """The settings of the hub, and its state directory."""
-    config = load_configuration(options.config) if options.config is not None else Config()
-    config.Launcher.runtime = "container"
-    if options.config is None:
-        config.Launcher.state_directory = str(options.state)
-    settings = read_settings(config)
+    settings = read_settings_of(options.config, runtime="container", state_directory=str(options.state))
     if settings.containers is None:
-        raise ConfigurationInvalid("This configuration has no containers.")
+        raise ConfigurationInvalid(
+            "This configuration runs no containers.", hint='Set c.Launcher.runtime = "container" in it.'
+        )
     return settings.containers, settings.state
 
 

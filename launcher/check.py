@@ -8,25 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.config import Settings, load_configuration, read_settings, read_settings_of
 from launcher.errors import LauncherError, OperatorError
+from launcher.findings import Finding
+from launcher.runtimes import runtime_findings, runtime_needs
 
 _OLDEST_GIT = (2, 31)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. ``hint`` says how to mend what is not ``good``."""
-
-    good: bool
-    what: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        mark = "ok      " if self.good else "MISSING "
-        return f"{mark}{self.what}" + (f". {self.hint}" if self.hint and not self.good else "")
 
 
 def _git() -> Finding:
@@ -46,16 +35,6 @@ def _proxy() -> Finding:
     return Finding(good=found, what="configurable-http-proxy", hint=hint)
 
 
-def _sandbox() -> Finding:
-    from launcher.builders.process.sandbox import check_sandbox
-
-    try:
-        check_sandbox()
-    except LauncherError as error:
-        return Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
-    return Finding(good=True, what="sandbox (bubblewrap and user namespaces)")
-
-
 def _dask() -> Finding:
     good = importlib.util.find_spec("dask_gateway_server") is not None
     hint = "Install it into the hub's Python with `pip install 'jupyterhub-launcher[dask]'`, or switch Dask off."
@@ -63,16 +42,19 @@ def _dask() -> Finding:
 
 
 def machine() -> Iterator[Finding]:
-    """What the process runtime needs of a machine."""
+    """What every runtime needs of a machine."""
     yield Finding(good=sys.version_info >= (3, 11), what=f"Python {sys.version.split()[0]}", hint="Use 3.11 or newer.")
-    probes: tuple[Callable[[], Finding], ...] = (_git, _proxy, _sandbox)
+    probes: tuple[Callable[[], Finding], ...] = (_git, _proxy)
     for probe in probes:
         yield probe()
 
 
-def require_machine(*, dask: bool) -> None:
-    """Raise OperatorError naming the first thing that is missing. ``dask``: clusters are wanted."""
-    for finding in (*machine(), *([_dask()] if dask else [])):
+def require_machine(settings: Settings) -> None:
+    """Raise OperatorError naming the first thing that is missing on this machine for a hub with these settings.
+
+    What the launcher makes or starts by itself does not count.
+    """
+    for finding in (*machine(), *runtime_needs(settings), *([_dask()] if settings.dask else [])):
         if not finding.good:
             raise OperatorError(f"Missing on this machine: {finding.what}.", hint=finding.hint)
 
@@ -88,39 +70,33 @@ def _state(directory: Path) -> Finding:
 
 def _configuration(path: Path) -> Iterator[Finding]:
     """Load a hub's configuration as the hub does, and look at what the launcher made of it."""
-    from traitlets.config.loader import PyFileConfigLoader
-
-    from launcher.config import read_settings
-    from launcher.server_environment import is_current
-
-    if not path.is_file():
-        yield Finding(good=False, what=f"configuration {path}", hint="There is no such file.")
-        return
     try:
-        config = PyFileConfigLoader(path.name, path=str(path.parent.resolve())).load_config()
+        config = load_configuration(path)
         settings = read_settings(config)
     except LauncherError as error:
         yield Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
-        return
-    except Exception as error:  # noqa: BLE001 - the operator's file may raise anything; say it in one line
-        yield Finding(good=False, what=f"configuration {path}", hint=f"It stops with {type(error).__name__}: {error}")
         return
     enabled = getattr(config.JupyterHub.get("spawner_class"), "launch_settings", None) is not None
     hint = "Call `launcher.enable(c)` last, after spawner_class is set."
     yield Finding(good=enabled, what="launcher.enable(c) is the last word on the spawner", hint=hint)
     if settings.dask is not None:
         yield _dask()
-    server = Path(settings.server_environment)
-    hint = f"Make it: launcher server-environment {server}"
-    yield Finding(good=is_current(server), what="server environment", hint=hint)
+    yield from runtime_findings(settings)
     address = settings.public_url or config.JupyterHub.get("public_url")
     hint = "Set c.JupyterHub.public_url, so that links and badges do not depend on what a browser claims."
     yield Finding(good=bool(address), what="public address", hint=hint)
 
 
-def check(*, config: Path | None, state: Path) -> int:
-    """Print one line for each thing looked at; returns 0 when all is there, else 1."""
-    findings = [*machine(), _state(state), *(_configuration(config) if config else ())]
+def check(*, config: Path | None, state: Path, runtime: str) -> int:
+    """Print one line for each thing looked at; returns 0 when all is there, else 1.
+
+    ``runtime``: which one is looked at without a configuration.
+    """
+    findings = [*machine(), _state(state)]
+    if config is not None:
+        findings += _configuration(config)
+    else:
+        findings += runtime_needs(read_settings_of(None, runtime=runtime, state_directory=str(state)))
     for finding in findings:
         print(finding)  # noqa: T201 - this is a report for a terminal
     return 0 if all(finding.good for finding in findings) else 1

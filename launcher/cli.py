@@ -11,6 +11,7 @@ from pathlib import Path
 from launcher.errors import LauncherError
 
 DEFAULT_PORT = 8000
+RUNTIMES = ("process", "container")
 DEFAULT_STATE = Path("~/.local/share/jupyterhub-launcher")
 
 
@@ -22,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what is missing on this machine or in a configuration")
     check.add_argument("--config", type=Path, metavar="FILE", help="also check this jupyterhub_config.py")
     check.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state directory to check")
+    check.add_argument("--runtime", choices=RUNTIMES, default="process", help="what to check without --config")
     server = commands.add_parser("server-environment", help="make or refresh the environment of the Jupyter server")
     server.add_argument("directory", type=Path, metavar="DIR", help="where; c.Launcher.server_environment names it")
     _add_environments(commands.add_parser("environments", help="list environments, keep or remove some"))
@@ -48,7 +50,9 @@ def _add_up(up: argparse.ArgumentParser) -> None:
     up.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="N", help="port of the hub; 0 picks a free one")
     up.add_argument("--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="everything that stays")
     up.add_argument("--config", type=Path, metavar="FILE", help="a jupyterhub_config.py on top of the defaults")
-    up.add_argument("--runtime", choices=["process"], default="process", help="where builds and sessions run")
+    up.add_argument(
+        "--runtime", choices=RUNTIMES, default="process", help="where builds and sessions run; process by default"
+    )
     up.add_argument(
         "--dask", action=argparse.BooleanOptionalAction, default=True, help="Dask-Gateway for sessions; on by default"
     )
@@ -114,7 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "check":
         from launcher.check import check
 
-        return check(config=arguments.config, state=arguments.state)
+        return check(config=arguments.config, state=arguments.state, runtime=arguments.runtime)
     if arguments.command == "base-image":
         from launcher.base_image import BaseImageOptions, base_image
 

@@ -306,3 +306,14 @@ def load_configuration(path: Path) -> Config:
         raise ConfigurationInvalid(
             f"The configuration {path} cannot be loaded.", hint=f"It stops with {type(error).__name__}: {error}"
         ) from error
+
+
+def read_settings_of(path: Path | None, **launcher: Any) -> Settings:
+    """Settings where ``launcher``'s traits are the defaults and a ``jupyterhub_config.py`` has the last word.
+
+    Raises ConfigurationInvalid.
+    """
+    config = Config({"Launcher": launcher})
+    if path is not None:
+        config.merge(load_configuration(path))
+    return read_settings(config)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from launcher.builders.base import Builder
@@ -15,6 +18,9 @@ from launcher.builders.uv.limits import BuildLimits
 from launcher.config import Settings
 from launcher.dask.base import ClusterRuntime
 from launcher.engine.config import ContainerSettings
+from launcher.errors import LauncherError
+from launcher.findings import Finding
+from launcher.server_environment import is_current, make_server_environment
 
 
 def make_builder(settings: Settings) -> Builder:
@@ -46,16 +52,24 @@ def make_builder(settings: Settings) -> Builder:
 def _container_builder(settings: Settings, containers: ContainerSettings, common: dict[str, Any]) -> Builder:
     from launcher.builders.container.builder import ContainerBuilder
     from launcher.builders.container.config import ContainerBuilderConfig
+    from launcher.builders.container.shared import SharedBuilder
     from launcher.builders.container.site import look_at
     from launcher.engine.base_image import base_image_name
     from launcher.engine.find import find_engine
     from launcher.engine.labels import Kind, ours
+    from launcher.engine.registry import Registry
 
     address = find_engine(containers.engine, settings.state)
     labels = ours(settings.state, Kind.BUILD)
     with ThreadPoolExecutor(1) as aside:  # the caller's own event loop may be running
         site = aside.submit(asyncio.run, look_at(address, base_image_name(containers), labels)).result()
-    return ContainerBuilder(ContainerBuilderConfig.from_environment(settings.state, **common), site)
+    builder = ContainerBuilder(ContainerBuilderConfig.from_environment(settings.state, **common), site)
+    if not containers.registry:
+        return builder
+    credentials = Path(containers.registry_credentials).expanduser() if containers.registry_credentials else None
+    registry = Registry(containers.registry, credentials, settings.state / "registry")
+    registry.login()  # says now what would be in the way later
+    return SharedBuilder(builder, registry, site.engine)
 
 
 def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:
@@ -76,3 +90,53 @@ def make_clusters(settings: Settings) -> ClusterRuntime:
     from launcher.dask.process.sandboxes import ProcessSandboxes
 
     return NurseryClusters(settings, ProcessSandboxes(settings))
+
+
+def runtime_needs(settings: Settings) -> Iterator[Finding]:
+    """What the configured runtime needs of the machine, and whether it is there. For containers: what engine it is."""
+    if settings.containers is not None:
+        from launcher.engine.prepare import engine_findings
+
+        yield from engine_findings(settings.containers, settings.state)
+    else:
+        yield _sandbox()
+
+
+def runtime_findings(settings: Settings) -> Iterator[Finding]:
+    """The same, and whether what the launcher makes by itself was made: the environment or image of the servers."""
+    yield from runtime_needs(settings)
+    if settings.containers is not None:
+        from launcher.engine.prepare import base_image_finding
+
+        yield base_image_finding(settings.containers, settings.state)
+    else:
+        server = Path(settings.server_environment)
+        hint = f"Make it: launcher server-environment {server}"
+        yield Finding(good=is_current(server), what="server environment", hint=hint)
+
+
+def make_ready(settings: Settings, say: Callable[[str], None]) -> Callable[[], None]:
+    """Make and start what the runtime needs before a hub starts; returns what ends it again.
+
+    Raises ConfigurationInvalid, EngineUnavailable or EngineError.
+    """
+    if settings.containers is not None:
+        from launcher.engine.prepare import prepare, stop_own
+
+        prepare(settings.containers, settings.state, say)
+        return partial(stop_own, settings.containers, settings.state)
+    server = Path(settings.server_environment)
+    if not is_current(server):
+        say("Making the server environment (once)…")
+        make_server_environment(server)
+    return lambda: None
+
+
+def _sandbox() -> Finding:
+    from launcher.builders.process.sandbox import check_sandbox
+
+    try:
+        check_sandbox()
+    except LauncherError as error:
+        return Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
+    return Finding(good=True, what="sandbox (bubblewrap and user namespaces)")

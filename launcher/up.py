@@ -14,20 +14,17 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import quote, urlsplit
 
-from traitlets.config import Config
-
 from launcher.check import require_machine
-from launcher.config import read_settings
+from launcher.config import Settings, read_settings_of
 from launcher.dask.proxy import stop_proxy
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
 from launcher.hub.embedded import ADDRESS, HUB_DATABASE, UP_VARIABLE
 from launcher.hub.link_login import LOGIN_PATH
 from launcher.ports import free_port, is_free, kept_ports
-from launcher.runtimes import make_clusters
-from launcher.server_environment import is_current, make_server_environment
+from launcher.runtimes import make_clusters, make_ready
 from launcher.store import StateLock, Store
 from launcher.supervise import end_with_parent
 from launcher.tickets import kept_secret
@@ -59,15 +56,13 @@ def up(options: UpOptions) -> int:
 
     Raises OperatorError when something is missing or the port is taken; nothing runs then.
     """
-    require_machine(dask=options.dask)
     state = _prepare_state(options.state)
     _require_usable(state)
-    server = Path(os.environ.get("LAUNCHER_SERVER_ENVIRONMENT") or state / "server-environment")
-    if not is_current(server):
-        _say("Making the server environment (once)…")
-        make_server_environment(server)
     port = _port(options.port)
-    facts = _facts(options, state, server, port)
+    facts = _facts(options, state, port)
+    settings = read_settings_of(options.config, **facts["launcher"])
+    require_machine(settings)
+    end_runtime = make_ready(settings, _say)
     log = state / "logs" / "hub.log"
     (state / ADDRESS).unlink(missing_ok=True)
     process = _start_hub(facts, log)
@@ -88,7 +83,8 @@ def up(options: UpOptions) -> int:
     finally:
         _stop(process)
         if options.dask and stopped:  # clusters outlive a hub that was killed, like the sessions they belong to
-            asyncio.run(_end_clusters(facts))
+            asyncio.run(_end_clusters(settings))
+        end_runtime()
     return 0 if stopped else 1
 
 
@@ -149,11 +145,12 @@ def _directories(options: UpOptions) -> list[str]:
     return found
 
 
-def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str, object]:
+def _facts(options: UpOptions, state: Path, port: int) -> dict[str, Any]:
     """All that the hub's configuration file must know, as JSON values."""
     if options.config is not None and not options.config.is_file():
         raise ConfigurationInvalid(f"{options.config} is not a file.", hint="Give --config a jupyterhub_config.py.")
     url = f"http://127.0.0.1:{port}"
+    server = Path(os.environ.get("LAUNCHER_SERVER_ENVIRONMENT") or state / "server-environment")
     return {
         "state": str(state),
         "bind_url": url,
@@ -177,7 +174,7 @@ def _facts(options: UpOptions, state: Path, server: Path, port: int) -> dict[str
     }
 
 
-def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
+def _start_hub(facts: dict[str, Any], log: Path) -> subprocess.Popen[bytes]:
     from launcher.hub import embedded
 
     command = [sys.executable, "-m", "jupyterhub", "--config", embedded.__file__]
@@ -195,14 +192,14 @@ def _start_hub(facts: dict[str, object], log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _addresses(facts: dict[str, object]) -> tuple[str, str]:
+def _addresses(facts: dict[str, Any]) -> tuple[str, str]:
     """Where hub and service are once the configuration was read, with a slash at the end. OSError before that."""
     where = json.loads((Path(str(facts["state"])) / ADDRESS).read_bytes())
     hub = f"{facts['public_url']}{where['base_url'].rstrip('/')}/"
     return hub, f"{hub}services/{where['service_name']}/"
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], facts: dict[str, object]) -> bool:
+def _wait_until_ready(process: subprocess.Popen[bytes], facts: dict[str, Any]) -> bool:
     """Wait for hub, proxy and launcher together; False when the hub ends or takes too long."""
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
@@ -228,7 +225,7 @@ def _reason(log: Path) -> OperatorError:
     return OperatorError("The hub did not start.", hint="Its own last words are above.")
 
 
-def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
+def _announce(options: UpOptions, facts: dict[str, Any], log: Path) -> None:
     """Tell people, or scripts, how to come in."""
     hub, service = _addresses(facts)
     url, user = hub.rstrip("/"), facts["user"]
@@ -244,9 +241,8 @@ def _announce(options: UpOptions, facts: dict[str, object], log: Path) -> None:
     _say(f"\nThe hub's log is {log}. Ctrl-C stops everything; files and environments stay.")
 
 
-async def _end_clusters(facts: dict[str, object]) -> None:
+async def _end_clusters(settings: Settings) -> None:
     """End what outlives a gateway on purpose: its clusters belong to sessions, and those have ended."""
-    settings = read_settings(Config({"Launcher": facts["launcher"]}))
     clusters = make_clusters(settings)
     await clusters.setup(lambda _: None)
     await asyncio.gather(*(clusters.stop_cluster(name) for name in await clusters.clusters()))

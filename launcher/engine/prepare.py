@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from launcher.engine.bake import Say, make_base_image
-from launcher.engine.base import EngineInfo, Image
+from launcher.engine.base import Image
 from launcher.engine.base_image import base_image_name
 from launcher.engine.client import Engine
 from launcher.engine.config import ContainerSettings
 from launcher.engine.find import EngineAddress, find_engine, look_for_engine
 from launcher.errors import LauncherError
 from launcher.findings import Finding
+
+_Answer = TypeVar("_Answer")
 
 _LIMITS = ("memory", "cpu", "pids")
 _MEGABYTE = 10**6
@@ -44,50 +47,62 @@ def stop_own(settings: ContainerSettings, state: Path) -> None:
             address.own.stop()
 
 
-def findings(settings: ContainerSettings, state: Path) -> Iterator[Finding]:
-    """What ``launcher check`` says about containers. Leaves nothing running that did not run before."""
+def engine_findings(settings: ContainerSettings, state: Path) -> Iterator[Finding]:
+    """What ``launcher check`` says about the engine. Leaves nothing running that did not run before."""
     try:
-        address = look_for_engine(settings.engine, state)
+        with _awake(settings, state) as address:
+            if address is None:
+                what = "container engine: podman is installed; the launcher starts one of its own"
+                yield Finding(good=True, what=what)
+                return
+            info = _ask(address, Engine.info)
     except LauncherError as error:
         yield Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
-        return
-    if address.own is not None and not address.own.exists():
-        yield Finding(good=True, what="container engine: podman is installed, the launcher starts one of its own")
-        yield _base_image(settings, None)
-        return
-    ran = address.own is None or address.own.runs()
-    try:
-        yield from _of_engine(settings, address)
-    finally:
-        if address.own is not None and not ran:
-            address.own.stop()
-
-
-def _of_engine(settings: ContainerSettings, address: EngineAddress) -> Iterator[Finding]:
-    async def ask() -> tuple[EngineInfo, Image | None]:
-        async with Engine(address) as engine:
-            return await engine.info(), await engine.image(base_image_name(settings))
-
-    try:
-        info, image = asyncio.run(ask())
-    except LauncherError as error:
-        yield Finding(good=False, what=f"container engine ({address.found}): {error.message}", hint=error.hint)
         return
     who = "as an ordinary user (rootless)" if info.rootless else "as root"
     what = f"container engine: {info.name} {info.version} {who}, storage {info.storage_driver}, {address.found}"
     yield Finding(good=True, what=what)
     missing = [limit for limit in _LIMITS if limit not in info.limits]
-    yield Finding(
-        good=not missing,
-        what=f"limits of containers: {', '.join(missing or _LIMITS)}",
-        hint="The engine cannot enforce these here: switch to control groups version 2, and for an ordinary user "
-        "delegate cpu, memory and pids to user@.service.",
+    hint = (
+        "The engine cannot enforce them here: switch to control groups version 2, and for an ordinary user delegate "
+        "cpu, memory and pids to user@.service."
     )
-    yield _base_image(settings, image)
+    yield Finding(good=not missing, what=f"limits of containers: {', '.join(missing or _LIMITS)}", hint=hint)
 
 
-def _base_image(settings: ContainerSettings, image: Image | None) -> Finding:
+def base_image_finding(settings: ContainerSettings, state: Path) -> Finding:
+    """Whether the base image is there."""
     name = base_image_name(settings)
+    image = None
+    with suppress(LauncherError), _awake(settings, state) as address:
+        image = _ask(address, lambda engine: engine.image(name)) if address is not None else None
     size = f", {image.size // _MEGABYTE} MB" if image is not None else ""
-    hint = "Make it: launcher base-image, with the --config or --state of the hub; `launcher up` does so by itself."
+    hint = "Make it with `launcher base-image` and the --config of the hub."
     return Finding(good=image is not None, what=f"base image {name}{size}", hint=hint)
+
+
+@contextmanager
+def _awake(settings: ContainerSettings, state: Path) -> Iterator[EngineAddress | None]:
+    """The engine, running meanwhile; None when it would be one of our own that was never used."""
+    address = look_for_engine(settings.engine, state)
+    own = address.own
+    if own is None:
+        yield address
+    elif not own.exists():
+        yield None
+    else:
+        ran = own.runs()
+        own.ensure()
+        try:
+            yield address
+        finally:
+            if not ran:
+                own.stop()
+
+
+def _ask(address: EngineAddress, question: Callable[[Engine], Coroutine[None, None, _Answer]]) -> _Answer:
+    async def ask() -> _Answer:
+        async with Engine(address) as engine:
+            return await question(engine)
+
+    return asyncio.run(ask())

@@ -24,7 +24,7 @@ from launcher.tickets import new_secret
 _PASSED_ON = re.compile(
     "PATH|HOME|LANG|LC_ALL|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR|GIT_SSL_CAINFO|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|PIP_CERT"
     "|UV_DEFAULT_INDEX|UV_INDEX_URL|UV_EXTRA_INDEX_URL|UV_FIND_LINKS|PIP_INDEX_URL|PIP_EXTRA_INDEX_URL"
-    "|LAUNCHER_CRASH_AT|LAUNCHER_CRASH_MARKS"
+    "|DOCKER_HOST|XDG_RUNTIME_DIR|LAUNCHER_CRASH_AT|LAUNCHER_CRASH_MARKS"
 )
 """The variables of the hub's environment that the service gets; everything else, secrets among it, stays behind."""
 _SCOPES_OF_TOKENS = "server_token_scopes"
