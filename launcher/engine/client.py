@@ -137,18 +137,20 @@ class Engine:
         repository, _, tag = name.rpartition(":")
         await self._connection.json(f"images/{image}/tag", "POST", params={"repo": repository, "tag": tag})
 
-    async def remove_image(self, name: str, *, force: bool = False) -> bool:
+    async def remove_image(self, name: str, *, every_name: bool = False) -> bool:
         """Remove a name, or with an id the whole image. False when something still uses it; nothing there is fine.
 
-        ``force`` takes an image with several names too.
+        ``every_name`` takes an image with several names too. Never with force: podman would take its containers along.
         """
-        params = {"force": "true"} if force else {}
-        try:
-            await self._connection.json_if_there(f"images/{name}", "DELETE", params=params, patient=True)
-        except EngineError as error:
-            if error.status == CONFLICT:
-                return False
-            raise
+        image = await self.image(name) if every_name else None
+        names = [*image.names, image.id] if image is not None else [name]
+        for one in names:
+            try:
+                await self._connection.json_if_there(f"images/{one}", "DELETE", patient=True)
+            except EngineError as error:
+                if error.status == CONFLICT:
+                    return False
+                raise
         return True
 
     async def import_image(self, archive: Body, name: str, config: ImageConfig) -> str:

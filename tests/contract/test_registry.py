@@ -79,7 +79,7 @@ def shelf(registry_server, tmp_path, request) -> Registry:
 
 
 async def gone(engine: Engine, image: str) -> None:
-    await engine.remove_image(image, force=True)
+    await engine.remove_image(image, every_name=True)
     assert await engine.image(image) is None
 
 
@@ -166,7 +166,7 @@ class OneImage(FakeBuilder):
         return await self._engine.image(reference) is not None
 
     async def remove(self, reference: str) -> None:
-        await self._engine.remove_image(reference, force=True)
+        await self._engine.remove_image(reference, every_name=True)
 
 
 @pytest.fixture

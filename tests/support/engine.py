@@ -92,7 +92,7 @@ async def _remove_all(engine):
         await engine.remove(container.id)
     for image in await engine.images():
         if image.labels.get(KIND) != Kind.BASE:
-            await engine.remove_image(image.id, force=True)
+            await engine.remove_image(image.id, every_name=True)
 
 
 def _tidy(address):

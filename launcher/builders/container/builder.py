@@ -12,6 +12,7 @@ from pathlib import Path
 from launcher.builders.base import BuildLog
 from launcher.builders.container.config import ContainerBuilderConfig
 from launcher.builders.container.images import EnvironmentImage, present, storage
+from launcher.builders.container.leftovers import collect_layers, remove_ended
 from launcher.builders.container.place import volume_name
 from launcher.builders.container.site import Site
 from launcher.builders.container.uv_way import UvWay
@@ -88,7 +89,7 @@ class ContainerBuilder:
         """Delete an environment's image, unless a container uses it."""
         if await self._image(reference) is not None:
             async with self._site.engine() as engine:
-                await engine.remove_image(reference, force=True)
+                await engine.remove_image(reference, every_name=True)
 
     async def references(self) -> frozenset[str]:
         """Every environment in the engine that is this launcher's."""
@@ -103,8 +104,11 @@ class ContainerBuilder:
             return await storage(engine, wanted, self._site.base)
 
     async def collect_caches(self, unused_since: datetime) -> int:
-        """Delete wheels that came before a moment: images hold copies."""
-        return await asyncio.to_thread(collect_wheels, wheels(self._config), unused_since)
+        """Delete what came before a moment: wheels, of which images hold copies, and layers that no image has."""
+        freed = await asyncio.to_thread(collect_wheels, wheels(self._config), unused_since)
+        async with self._site.engine() as engine:
+            await remove_ended(engine, self._config.state_directory)
+            return freed + await collect_layers(engine, self._config.state_directory, self._site.base, unused_since)
 
     async def places(self) -> tuple[Path, ...]:
         """Where the engine keeps images, and where caches and builds are."""

@@ -1,0 +1,45 @@
+"""What a launcher leaves in an engine besides its environments: layers under none of them, containers that ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from launcher.engine.base import Image
+from launcher.engine.client import Engine
+from launcher.engine.labels import KIND, STATE, Kind, ours, state_id
+
+_ENDED = (Kind.SESSION, Kind.CLUSTER)
+_AFTER = timedelta(hours=1)  # who started a container has had its time to look at how it ended
+
+
+async def collect_layers(engine: Engine, state: Path, base: Image, unused_since: datetime) -> int:
+    """Remove layers of Debian packages that came before a moment; bytes that are free now.
+
+    Those that an environment is made of stay, and those that a container uses. Base images are left to the operator:
+    other launchers on this machine may start from them.
+    """
+    layers = await engine.images(ours(state, Kind.PACKAGES))
+    environments = await engine.images({KIND: Kind.ENVIRONMENT})
+    freed = 0
+    for layer in layers:
+        unused = layer.created <= unused_since and not _is_below(layer, environments)
+        if unused and await engine.remove_image(layer.id, every_name=True):
+            freed += max(layer.size - base.size, 0)
+    return freed
+
+
+async def remove_ended(engine: Engine, state: Path) -> None:
+    """Remove containers of sessions and clusters that ended some time ago, and that nobody removed."""
+    limit = datetime.now(UTC) - _AFTER
+    for container in await engine.containers({STATE: state_id(state)}):
+        ended = not container.running and container.created < limit
+        if ended and container.labels.get(KIND) in _ENDED:
+            await engine.remove(container.id)
+
+
+def _is_below(image: Image, others: Iterable[Image]) -> bool:
+    """Whether another image is made of this one: its layers begin with all of these."""
+    count = len(image.layers)
+    return any(other.id != image.id and other.layers[:count] == image.layers for other in others)
