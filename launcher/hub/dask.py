@@ -102,6 +102,8 @@ def session_variables(dask: DaskSettings, base_url: str) -> dict[str, str]:
         "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://127.0.0.1:{dask.port}",
         "DASK_GATEWAY__PUBLIC_ADDRESS": path,
         "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
+        # it is on the session's own loopback, and the client does not read NO_PROXY
+        "DASK_GATEWAY__HTTP_CLIENT__PROXY": "False",
         # for environments that bring a JupyterLab with its own Dask extension
         "DASK_LABEXTENSION__FACTORY__MODULE": "dask_gateway",
         "DASK_LABEXTENSION__FACTORY__CLASS": "GatewayCluster",

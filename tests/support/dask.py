@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import psutil
 import pytest
 import requests
 
-from tests.support.people import people_hub
+from tests.support.people import World, people_hub
 from tests.support.running import Session, eventually
 
 DASK = "dask\n"
@@ -80,6 +83,16 @@ class Clusters:
 
 def log_of(clusters: Clusters, name: str) -> str:
     return clusters.call("GET", f"launcher/clusters/{name}/logs/scheduler").text
+
+
+def gateway_process(world: World) -> psutil.Process:
+    """The process that does the gateway's work: the younger of the two with its command line."""
+    found = []
+    for process in psutil.Process(world.hub._process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it ended meanwhile
+            if process.cmdline()[-1:] == ["dask-gateway"]:
+                found.append(process)
+    return max(found, key=lambda process: process.pid)
 
 
 @pytest.fixture(scope="session")

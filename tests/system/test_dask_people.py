@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
@@ -11,7 +10,7 @@ import psutil
 import pytest
 import requests
 
-from tests.support.dask import DASK, Clusters, log_of, refusal_of, with_cluster
+from tests.support.dask import DASK, Clusters, gateway_process, log_of, refusal_of, with_cluster
 from tests.support.people import name_of
 from tests.support.running import eventually
 
@@ -39,16 +38,6 @@ def nothing_left(dask_world):
         for cluster in clusters.live():
             clusters.call("DELETE", f"launcher/clusters/{cluster['name']}")
         eventually(lambda clusters=clusters: not clusters.live(), what="the end of every cluster")
-
-
-def gateway_process(dask_world) -> psutil.Process:
-    """The process that does the gateway's work: the younger of the two with its command line."""
-    found = []
-    for process in psutil.Process(dask_world.hub._process.pid).children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it ended meanwhile
-            if process.cmdline()[-1:] == ["dask-gateway"]:
-                found.append(process)
-    return max(found, key=lambda process: process.pid)
 
 
 def test_the_limit_is_named_and_room_is_given_back(session_of):
