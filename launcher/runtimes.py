@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,7 @@ def make_builder(settings: Settings) -> Builder:
 def _container_builder(settings: Settings, containers: ContainerSettings, common: dict[str, Any]) -> Builder:
     from launcher.builders.container.builder import ContainerBuilder
     from launcher.builders.container.config import ContainerBuilderConfig
+    from launcher.builders.container.dockerfile.way import DockerfileWay
     from launcher.builders.container.shared import SharedBuilder
     from launcher.builders.container.site import look_at
     from launcher.engine.base_image import base_image_name
@@ -63,7 +63,8 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     labels = ours(settings.state, Kind.BUILD)
     with ThreadPoolExecutor(1) as aside:  # the caller's own event loop may be running
         site = aside.submit(asyncio.run, look_at(address, base_image_name(containers), labels)).result()
-    builder = ContainerBuilder(ContainerBuilderConfig.from_environment(settings.state, **common), site)
+    config = ContainerBuilderConfig.from_environment(settings.state, **common)
+    builder = ContainerBuilder(config, site, [DockerfileWay(site, config, containers.allowed_base_images)])
     if not containers.registry:
         return builder
     credentials = Path(containers.registry_credentials).expanduser() if containers.registry_credentials else None

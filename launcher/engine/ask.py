@@ -22,7 +22,8 @@ def container_body(order: ContainerOrder) -> dict[str, Any]:
         "WorkingDir": order.working_directory,
         "User": order.user,
         "Labels": dict(order.labels),
-        "Hostname": order.host_name,
+        # who shares a network shares its name, and docker does not want it said
+        "Hostname": "" if order.network.startswith("container:") else order.host_name,
         "StopSignal": order.stop_signal,
         "HostConfig": host_config(order),
     }

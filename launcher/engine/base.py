@@ -69,7 +69,7 @@ class ContainerOrder:
     memory_bytes, cpus, processes: limits of all its processes together; None for none. There is no swap besides.
     ulimits: name -> (soft, hard).
     capabilities: those that are kept; all others are dropped. new_privileges: whether setuid programs work.
-    network: ``none``, ``container:ID`` for that of another container, or ``host`` for what an operator starts by hand.
+    network: ``none``, ``container:ID`` for another container's, or ``host`` for what an operator starts by hand.
     labels: see `launcher.engine.labels`; those of state and kind are required. name: "" lets the engine choose one.
     log_bytes: what the engine keeps of its output; 0 for nothing, when somebody listens (see `Engine.run`).
     init: a small first process that collects orphans.

@@ -24,6 +24,7 @@ class ContainerSettings:
     session_processes: int
     session_network: str
     allowed_images: tuple[str, ...]
+    allowed_base_images: tuple[str, ...]
     registry: str
     registry_credentials: str
 
@@ -73,6 +74,12 @@ class LauncherContainers(Configurable):
         "on the machine and hold JupyterHub's single-user server. Empty: only the hub's own.",
     ).tag(config=True)
 
+    allowed_base_images = List(
+        Unicode(),
+        help="Patterns of images that Dockerfiles of repositories may start from, by their full names, such as "
+        "`docker.io/library/python:3.*` or `quay.io/jupyter/*`. The launcher's own base image is always allowed, as "
+        "`localhost/launcher/base`. Empty: nothing else.",
+    ).tag(config=True)
     registry = Unicode(
         "",
         help="Repository of a registry in which environments are kept, such as registry.example.org/binder: what is "

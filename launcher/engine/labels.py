@@ -32,6 +32,8 @@ class Kind(StrEnum):
     ENVIRONMENT = "environment"
     PACKAGES = "packages"
     """A layer of Debian packages, shared by all environments with the same list."""
+    LAYER = "layer"
+    """What steps of a Dockerfile left, shared by all that begin with the same steps."""
     BASE = "base"
 
 

@@ -40,6 +40,7 @@ def image_from(found: Mapping[str, Any]) -> Image:
         layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
         environment=dict(pair.split("=", 1) for pair in config.get("Env") or () if "=" in pair),
         user=str(config.get("User") or ""),
+        working_directory=str(config.get("WorkingDir") or "/"),
     )
 
 

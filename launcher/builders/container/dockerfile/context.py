@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import posixpath
 import re
 import tarfile
@@ -124,19 +126,42 @@ class Context:
 class Selection:
     """An archive that is made when it is read."""
 
-    _source: tarfile.TarFile
+    _source: tarfile.TarFile | None
     members: Sequence[tarfile.TarInfo]
 
-    def write(self, file: IO[bytes]) -> None:
-        """Write it as tar."""
+    def write(self, file: IO[bytes]) -> str:
+        """Write it as tar. Returns a digest of what is in it, in which times do not count."""
+        digest = hashlib.sha256()
         with tarfile.open(fileobj=file, mode="w") as archive:
             for member in self.members:
-                archive.addfile(member, self._source.extractfile(member) if member.isfile() else None)
+                known = (member.name, member.type, member.linkname, member.mode, member.uid, member.gid, member.size)
+                digest.update(repr(known).encode())
+                content = self._source.extractfile(member) if self._source and member.isfile() else None
+                archive.addfile(member, _Hashing(content, digest) if content else None)
+        return digest.hexdigest()
+
+
+class _Hashing(io.RawIOBase):
+    """A file that is hashed while it is read."""
+
+    def __init__(self, file: IO[bytes], digest: hashlib._Hash) -> None:
+        self._file = file
+        self._digest = digest
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+
+def only_directory(path: str) -> Selection:
+    """An archive with nothing but a directory."""
+    return Selection(None, [_directory(path.lstrip("/"))])
 
 
 def spooled() -> IO[bytes]:
     """A file for an archive, in memory as long as it is small."""
-    return SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by who asked for it
+    return SpooledTemporaryFile(_IN_MEMORY)
 
 
 async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:

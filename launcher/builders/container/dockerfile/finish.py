@@ -1,0 +1,115 @@
+"""From the image of a Dockerfile to an environment: it must be able to run a session, and give nobody more power."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from launcher.builders.container.dockerfile.job import Job
+from launcher.builders.container.dockerfile.runs import CAPABILITIES
+from launcher.builders.container.images import NAME, EnvironmentImage, as_built, image_name, present
+from launcher.builders.places import ENVIRONMENT, HOME
+from launcher.engine.base import ContainerOrder, Image, ImageConfig
+from launcher.engine.client import Engine
+from launcher.engine.labels import KEY, Kind, ours
+from launcher.errors import BuildFailed
+from launcher.models import BuiltEnvironment, EnvironmentKey, SessionMode
+
+_SERVER = "jupyterhub-singleuser"
+# The server's own Python is asked where it lives: the interpreter in its first line, or in the second, which
+# installers use when the first would be too long. Sessions run it by one path, whatever the image calls it.
+_ASK = f"""
+server=$(command -v {_SERVER}) || exit 42
+python=$(sed -n -e '1s/^#! *//p' "$server" | cut -d' ' -f1)
+case "$python" in
+  */sh|*/bash|*/env) python=$(sed -n -e "2s/.*exec' *\\"\\{{0,1\\}}\\([^ \\"]*\\).*/\\1/p" "$server") ;;
+esac
+[ -n "$python" ] || python=$(command -v python3)
+exec "$python" -I -c 'import sys, jupyterhub.singleuser
+print("launcher:", sys.prefix, "%d.%d.%d" % sys.version_info[:3])'
+"""
+_PREPARE = f"""
+set -e
+if [ "$1" != {ENVIRONMENT} ]; then
+  mkdir -p {ENVIRONMENT.rpartition("/")[0]}
+  rm -rf {ENVIRONMENT}
+  ln -s "$1" {ENVIRONMENT}
+fi
+mkdir -p {HOME}
+grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'jovyan:x:1000:1000::{HOME}:/bin/sh' >> /etc/passwd
+grep -q '^[^:]*:[^:]*:1000:' /etc/group || echo 'jovyan:x:1000:' >> /etc/group
+find / -xdev -type f -perm /6000 -exec chmod a-s {{}} +
+"""
+_NO_SERVER = 42
+_FOUND = re.compile(r"^launcher: (/\S*) (\d+\.\d+\.\d+)$", re.MULTILINE)
+_HINT = f"Add `pip install jupyterhub jupyterlab` to it, so that it has {_SERVER} for the user 1000."
+
+
+async def find(engine: Engine, state: Path, key: EnvironmentKey) -> BuiltEnvironment | None:
+    """The environment of a key, if it is there."""
+    found = await present(engine, state, {NAME: _lock(key)})
+    return await as_built(engine, found[0]) if found else None
+
+
+async def finish(
+    job: Job, image: str, key: EnvironmentKey, *, environment: Mapping[str, str], base: Image
+) -> BuiltEnvironment:
+    """The environment made of an image. Raises BuildFailed when no session could run in it."""
+    prefix, version = await _server(job, image, environment)
+    order = ContainerOrder(
+        image=image,
+        command=("/bin/sh", "-c", _PREPARE, "sh", prefix),
+        labels=job.labels,
+        user="0:0",
+        writable_root=True,
+        capabilities=CAPABILITIES,
+        memory_bytes=job.config.limits.memory_bytes,
+        processes=job.config.limits.task_limit,
+    )
+    known = EnvironmentImage(
+        below=base.id, mode=SessionMode.FULL, python=version, lock=_lock(key), packages=(), editable=False
+    )
+    async with job.engine.run(order) as running:
+        said = b"".join([piece async for piece in running.output])
+        if (await running.wait()).status:
+            last = said.decode(errors="replace").strip().rpartition("\n")[2]
+            raise BuildFailed("The image cannot be made ready for sessions.", hint=f"It says: {last[:200]}")
+        labels = {**ours(job.config.state_directory, Kind.ENVIRONMENT), KEY: key, NAME: _lock(key), **known.labels()}
+        config = ImageConfig(labels=labels, environment=environment, user="1000:1000", working_directory=HOME)
+        made = await job.engine.commit(running.id, image_name(_lock(key)), config)
+    found = await job.engine.image(made)
+    if found is None:
+        raise BuildFailed("The environment's image is gone.", hint="Launch again.")
+    return await as_built(job.engine, found)
+
+
+async def _server(job: Job, image: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Where the image's Jupyter server has its Python, and which one that is."""
+    order = ContainerOrder(
+        image=image,
+        command=("/bin/sh", "-c", _ASK),
+        labels=job.labels,
+        environment={**environment, "HOME": "/tmp"},  # noqa: S108 - the container's own
+        tmpfs={"/tmp": 2**24},  # noqa: S108
+        memory_bytes=job.config.limits.memory_bytes,
+        processes=job.config.limits.task_limit,
+    )
+    async with job.engine.run(order) as running:
+        said = b""
+        async for piece in running.output:
+            said = (said + piece)[-65536:]
+        status = (await running.wait()).status
+    text = said.decode(errors="replace")
+    if (found := _FOUND.search(text)) is not None:
+        return found[1], found[2]
+    if status == _NO_SERVER:
+        raise BuildFailed(f"The image has no {_SERVER}, so no session can run in it.", hint=_HINT)
+    job.log.write(text)
+    raise BuildFailed(f"The image's {_SERVER} does not start.", hint=_HINT)
+
+
+def _lock(key: EnvironmentKey) -> str:
+    """What equal environments have in common: nobody knows what a Dockerfile makes, so only the key itself."""
+    return hashlib.sha256(f"dockerfile {key}".encode()).hexdigest()
