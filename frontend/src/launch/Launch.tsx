@@ -58,8 +58,11 @@ export function Launch({ page }: { page: LaunchPage }): ReactNode {
 
   useEffect(() => {
     const { name } = page;
-    if (state.failure) document.title = t("launch.title_failed", { repository: name });
-    else if (state.openUrl) document.title = t("launch.title_ready", { repository: name });
+    if (state.failure) {
+      document.title = t("launch.title_failed", { repository: name });
+      setText("heading", t("launch.heading_failed", { repository: name }));
+      document.getElementById("waiting")?.remove();
+    } else if (state.openUrl) document.title = t("launch.title_ready", { repository: name });
   }, [state.failure, state.openUrl, page]);
 
   const cancel = async (): Promise<void> => setNote(state.buildId ? await requests(page).cancel(state.buildId) : "");
@@ -81,7 +84,7 @@ export function Launch({ page }: { page: LaunchPage }): ReactNode {
           <summary>{t("log.label")}</summary>
           <LogView
             lines={lines}
-            failed={state.failure !== undefined}
+            failure={state.failure?.message}
             address={state.buildId && `${page.buildsUrl}${encodeURIComponent(state.buildId)}/log`}
           />
         </details>
@@ -99,6 +102,11 @@ export function Launch({ page }: { page: LaunchPage }): ReactNode {
       {!over && <p className="small">{t("launch.close")}</p>}
     </>
   );
+}
+
+function setText(id: string, text: string): void {
+  const element = document.getElementById(id);
+  if (element !== null) element.textContent = text;
 }
 
 function statusOf(state: LaunchState): string {

@@ -77,6 +77,7 @@ async function readOnce(
       return false;
     }
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    connection.signal.addEventListener("abort", () => void reader.cancel().catch(() => undefined));
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return over;

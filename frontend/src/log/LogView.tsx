@@ -10,14 +10,14 @@ const COPIED_MILLISECONDS = 2000;
 
 export interface LogViewProps {
   lines: LogLines;
-  /** The build is over badly: show the line that says why instead of the end. */
-  failed: boolean;
+  /** The build is over badly, in these words: show the line that says why instead of the end. */
+  failure?: string | undefined;
   /** Address of the log as text, when there is one. */
   address?: string | undefined;
 }
 
 /** The log of a build: only what is seen is drawn, whatever its length. */
-export function LogView({ lines, failed, address }: LogViewProps): ReactNode {
+export function LogView({ lines, failure, address }: LogViewProps): ReactNode {
   const version = useSyncExternalStore(lines.subscribe, lines.version);
   const box = useRef<HTMLDivElement>(null);
   const [follows, setFollows] = useState(true);
@@ -38,15 +38,15 @@ export function LogView({ lines, failed, address }: LogViewProps): ReactNode {
   }, [follows, version, lines, rows]);
 
   useEffect(() => {
-    if (!failed) return undefined;
+    if (failure === undefined) return undefined;
     const timer = setTimeout(() => {
-      const line = lines.trouble();
+      const line = lines.trouble(failure);
       setFollows(false);
       setTroubleLine(line);
       if (line >= 0) rows.scrollToIndex(line, { align: "center" });
     }, 100); // after the last lines were drawn
     return () => clearTimeout(timer);
-  }, [failed, lines, rows]);
+  }, [failure, lines, rows]);
 
   const show = (index: number): void => {
     const line = found[index];
@@ -58,7 +58,7 @@ export function LogView({ lines, failed, address }: LogViewProps): ReactNode {
   const step = (by: number): void => show(found.length === 0 ? -1 : (current + by + found.length) % found.length);
   const onScroll = (): void => {
     const element = box.current;
-    if (element && element.scrollHeight - element.scrollTop - element.clientHeight < AT_END_PIXELS && !failed) setFollows(true);
+    if (element && element.scrollHeight - element.scrollTop - element.clientHeight < AT_END_PIXELS && !failure) setFollows(true);
   };
 
   return (

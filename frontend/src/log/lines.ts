@@ -49,13 +49,15 @@ export class LogLines {
     return this.kept.flatMap((line, index) => (plain(line).toLocaleLowerCase().includes(wanted) ? [index] : []));
   }
 
-  /** The line that most likely says what went wrong: the first of the last paragraph of trouble; -1 for none. */
-  trouble(): number {
+  /** The line that most likely says what went wrong: where the last lines of trouble begin; the last one for none. */
+  trouble(message: string): number {
     const start = Math.max(0, this.kept.length - TROUBLE_LINES);
     let found = -1;
     for (let index = this.kept.length - 1; index >= start; index -= 1) {
-      if (TROUBLE.test(plain(this.line(index)))) found = index;
-      else if (found !== -1 && this.line(index).trim() !== "") break;
+      const text = plain(this.line(index));
+      if (message !== "" && text.includes(message)) continue; // the launcher's own words, which the page shows anyway
+      if (TROUBLE.test(text)) found = index;
+      else if (found !== -1) break;
     }
     return found === -1 ? this.kept.length - 1 : found;
   }
