@@ -1,4 +1,4 @@
-"""Environments for operators: the list with what each takes, keeping one, removing one."""
+"""Environments for people: the list with what each takes; for operators keeping one and removing one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from launcher.errors import BadRequest, EnvironmentInUse, EnvironmentNotFound, NotAllowed
-from launcher.models import EnvironmentKey, Person
+from launcher.models import BuildId, EnvironmentKey, Person, Username
 from launcher.retention.collector import Collector
 from launcher.store import EnvironmentRow, ListedEnvironment, Store
 
@@ -18,10 +18,16 @@ MOST = 200
 
 @dataclass(frozen=True)
 class KnownEnvironment:
-    """An environment in the list. in_use: a session runs in it or starts with it."""
+    """An environment in the list.
+
+    in_use: a session runs in it or starts with it. build: the newest one, while the history has it.
+    used_by: people whose last launch of a session was with it; for admins only, else empty.
+    """
 
     listed: ListedEnvironment
     in_use: bool
+    build: BuildId | None = None
+    used_by: Sequence[Username] = ()
 
     @property
     def row(self) -> EnvironmentRow:
@@ -48,6 +54,8 @@ class KnownEnvironment:
             "building": self.listed.building,
             "in_use": self.in_use,
             "removing": row.removal_asked is not None,
+            "build": self.build,
+            "used_by": list(self.used_by),
             "error": {"code": row.error_code, "message": row.error_message} if row.error_code else None,
         }
 
@@ -62,7 +70,7 @@ class EnvironmentPage:
 
 
 class EnvironmentCatalogue:
-    """What admins may do about environments; everybody else is refused with NotAllowed."""
+    """Environments for people: everybody sees those they used or had built, admins all; only admins change them."""
 
     def __init__(self, store: Store, collector: Collector) -> None:
         self._store = store
@@ -71,15 +79,20 @@ class EnvironmentCatalogue:
     async def page(
         self, person: Person, *, search: str = "", after: str | None = None, limit: int = 50
     ) -> EnvironmentPage:
-        """A page of the environments that match a search. Raises NotAllowed, BadRequest for an odd ``after``."""
-        _require_admin(person)
+        """A page of the environments that match a search. Raises BadRequest for an odd ``after``."""
+        username = None if person.admin else person.name
         limit = min(max(limit, 1), MOST)
         position = _position(after) if after else None
-        found = self._store.environments_page(search=search, after=position, limit=limit + 1)
+        found = self._store.environments_page(search=search, username=username, after=position, limit=limit + 1)
         in_use = await self._collector.in_use()
-        page = [KnownEnvironment(listed, listed.row.reference in in_use) for listed in found[:limit]]
+        keys = [listed.row.key for listed in found[:limit]]
+        newest, users = self._store.newest_builds(keys), self._store.users_of(keys) if person.admin else {}
+        page = [
+            KnownEnvironment(one, one.row.reference in in_use, newest.get(one.row.key), users.get(one.row.key, ()))
+            for one in found[:limit]
+        ]
         following = _cursor(page[-1].row) if len(found) > limit else None
-        return EnvironmentPage(page, self._store.count_environments(search=search), following)
+        return EnvironmentPage(page, self._store.count_environments(search=search, username=username), following)
 
     async def pin(self, person: Person, key: EnvironmentKey, *, pinned: bool) -> None:
         """Keep an environment whatever its age, or no longer. Raises NotAllowed, EnvironmentNotFound."""
@@ -114,7 +127,7 @@ def _unknown() -> EnvironmentNotFound:
 
 def _require_admin(person: Person) -> None:
     if not person.admin:
-        raise NotAllowed("Only admins of this hub see its environments.", hint="Ask an admin.")
+        raise NotAllowed("Only admins of this hub change its environments.", hint="Ask an admin.")
 
 
 def _cursor(row: EnvironmentRow) -> str:

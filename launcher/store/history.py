@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
-from launcher.models import BuildStatus, Username
+from launcher.models import BuildId, BuildStatus, EnvironmentKey, Username
 from launcher.store.base import Calls
 from launcher.store.rows import BuildRow
-from launcher.store.schema import build_people, builds, environments
+from launcher.store.schema import build_people, builds, environments, sessions
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,31 @@ class HistoryCalls(Calls):
         with self._database.read() as connection:
             found = connection.execute(query.order_by(number.desc()).limit(limit))
             return [BuildRow(**row) for row in found.mappings()]
+
+    def newest_builds(self, keys: Sequence[EnvironmentKey]) -> Mapping[EnvironmentKey, BuildId]:
+        """The newest build of each environment, of the few that are asked for."""
+        newest = (
+            sa.select(sa.func.max(builds.c.number))
+            .where(builds.c.environment_key.in_(keys))
+            .group_by(builds.c.environment_key)
+        )
+        query = sa.select(builds.c.environment_key, builds.c.id).where(builds.c.number.in_(newest))
+        with self._database.read() as connection:
+            return {EnvironmentKey(row.environment_key): BuildId(row.id) for row in connection.execute(query)}
+
+    def users_of(self, keys: Sequence[EnvironmentKey]) -> Mapping[EnvironmentKey, Sequence[Username]]:
+        """Who last launched a session with each environment, of the few that are asked for."""
+        query = (
+            sa.select(sessions.c.environment_key, sessions.c.username)
+            .where(sessions.c.environment_key.in_(keys))
+            .distinct()
+            .order_by(sessions.c.username)
+        )
+        found: dict[EnvironmentKey, list[Username]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(EnvironmentKey(row.environment_key), []).append(Username(row.username))
+        return found
 
     def last_build_seconds(self, kind: str, limit: int = 20) -> list[float]:
         """How long the last builds of one kind of recipe took that went well, newest first."""

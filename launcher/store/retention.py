@@ -8,10 +8,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from launcher.models import BuildId, EnvironmentKey, EnvironmentSize, EnvironmentStatus
+from launcher.models import BuildId, EnvironmentKey, EnvironmentSize, EnvironmentStatus, Username
 from launcher.store.base import Calls
 from launcher.store.rows import OPEN_STATUSES, ArtefactUse, EnvironmentRow, ListedEnvironment
-from launcher.store.schema import builds, environments, tickets
+from launcher.store.schema import build_people, builds, environments, sessions, tickets
 
 _AT_ONCE = 500  # values in one statement; databases have a limit
 _is_open = builds.c.status.in_(OPEN_STATUSES)
@@ -22,11 +22,17 @@ class RetentionCalls(Calls):
     """Calls about what stays and what goes."""
 
     def environments_page(
-        self, *, search: str = "", after: tuple[datetime, EnvironmentKey] | None = None, limit: int = 100
+        self,
+        *,
+        search: str = "",
+        username: Username | None = None,
+        after: tuple[datetime, EnvironmentKey] | None = None,
+        limit: int = 100,
     ) -> Sequence[ListedEnvironment]:
         """Environments, last used first: at most ``limit`` of those behind ``after``, the last one of a page before.
 
         search: a part of the spec of one of its builds, of its recipe's summary or kind, or the beginning of its key.
+        username: only those that a session of this person was last launched with, or that they had built.
         """
         newest = (
             sa.select(builds.c.spec)
@@ -35,7 +41,9 @@ class RetentionCalls(Calls):
             .limit(1)
             .scalar_subquery()
         )
-        query = sa.select(environments, newest.label("spec"), _being_built.label("building")).where(_matches(search))
+        query = sa.select(environments, newest.label("spec"), _being_built.label("building")).where(
+            _matches(search), _of(username)
+        )
         if after is not None:
             used, key = after
             query = query.where(
@@ -49,9 +57,9 @@ class RetentionCalls(Calls):
             for row in rows
         ]
 
-    def count_environments(self, *, search: str = "") -> int:
+    def count_environments(self, *, search: str = "", username: Username | None = None) -> int:
         """How many environments `environments_page` would list on all pages."""
-        query = sa.select(sa.func.count()).select_from(environments).where(_matches(search))
+        query = sa.select(sa.func.count()).select_from(environments).where(_matches(search), _of(username))
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
@@ -210,6 +218,21 @@ def _matches(search: str) -> sa.ColumnElement[bool]:
         environments.c.kind.icontains(words, autoescape=True),
         spec,
     )
+
+
+def _of(username: Username | None) -> sa.ColumnElement[bool]:
+    """The condition that an environment has to do with somebody; None is everybody."""
+    if username is None:
+        return sa.true()
+    launched = sa.select(sessions.c.environment_key).where(
+        sessions.c.username == username, sessions.c.environment_key.is_not(None)
+    )
+    built = (
+        sa.select(builds.c.environment_key)
+        .join(build_people, build_people.c.build_number == builds.c.number)
+        .where(build_people.c.username == username)
+    )
+    return environments.c.key.in_(launched.union(built))
 
 
 def _forget(connection: Connection, keys: Sequence[str]) -> None:

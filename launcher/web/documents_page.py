@@ -26,8 +26,10 @@ class DocumentsHandler(NavigatedHandler):
         self.render_page("documents.html", documents=documents, error=None)
 
     def render_error(self, error: LauncherError) -> None:
-        """A frame holds no page of errors: one sentence."""
-        self.render_page("documents.html", documents=[], error=error)
+        """A frame holds no page of errors: one sentence. JSON for those who accept nothing else."""
+        if "text/html" not in self.request.headers.get("Accept", "text/html"):
+            return super().render_error(error)
+        return self.render_page("documents.html", documents=[], error=error)
 
     def set_page_headers(self) -> None:
         """A sandbox without scripts and requests, which only pages of ours may frame."""

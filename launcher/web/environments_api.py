@@ -1,4 +1,4 @@
-"""Environments for admins' programs, with a Hub token only."""
+"""Environments for programs, with a Hub token only."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from launcher.errors import BadRequest, NotFound
 from launcher.models import EnvironmentKey
 from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.web.api import TokenHandler
+from launcher.web.base import BaseHandler
 
-_LONGEST_SEARCH = 200
-
-
-class _EnvironmentsHandler(TokenHandler):
-    @property
-    def catalogue(self) -> EnvironmentCatalogue:
-        """What to ask. Raises NotFound where there is none."""
-        if self.parts.environments is None:
-            raise NotFound("There is no list of environments here.")
-        return self.parts.environments
+LONGEST_SEARCH = 200
 
 
-class EnvironmentsHandler(_EnvironmentsHandler):
+def catalogue_of(handler: BaseHandler) -> EnvironmentCatalogue:
+    """What to ask. Raises NotFound where there is none."""
+    if handler.parts.environments is None:
+        raise NotFound("There is no list of environments here.")
+    return handler.parts.environments
+
+
+class EnvironmentsHandler(TokenHandler):
     """``/api/v1/environments``."""
 
     async def get(self) -> None:
-        """Environments with what they take, last used first, page by page; for admins."""
+        """Environments with what they take, last used first, page by page: for admins all, for others their own."""
         limit = self.first_argument("limit") or "50"
         if not limit.isascii() or not limit.isdigit():
             raise BadRequest("`limit` must be a number.")
-        page = await self.catalogue.page(
+        page = await catalogue_of(self).page(
             self.require_token().person,
-            search=(self.first_argument("search") or "")[:_LONGEST_SEARCH],
+            search=(self.first_argument("search") or "")[:LONGEST_SEARCH],
             after=self.first_argument("after"),
             limit=int(limit[:6]),
         )
@@ -39,16 +38,16 @@ class EnvironmentsHandler(_EnvironmentsHandler):
         self.finish({"environments": environments, "total": page.total, "next": page.following})
 
 
-class EnvironmentHandler(_EnvironmentsHandler):
+class EnvironmentHandler(TokenHandler):
     """``/api/v1/environments/<key>``."""
 
     async def delete(self, key: str) -> None:
         """Remove it, unless a session, a build or a pin keeps it; for admins."""
-        await self.catalogue.remove(self.require_token().person, EnvironmentKey(key))
+        await catalogue_of(self).remove(self.require_token().person, EnvironmentKey(key))
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
-class EnvironmentPinHandler(_EnvironmentsHandler):
+class EnvironmentPinHandler(TokenHandler):
     """``/api/v1/environments/<key>/pin``."""
 
     async def post(self, key: str) -> None:
@@ -60,5 +59,5 @@ class EnvironmentPinHandler(_EnvironmentsHandler):
         await self._pin(key, pinned=False)
 
     async def _pin(self, key: str, *, pinned: bool) -> None:
-        await self.catalogue.pin(self.require_token().person, EnvironmentKey(key), pinned=pinned)
+        await catalogue_of(self).pin(self.require_token().person, EnvironmentKey(key), pinned=pinned)
         self.set_status(HTTPStatus.NO_CONTENT)

@@ -14,6 +14,7 @@ from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHa
 from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
 from launcher.web.documents_page import DocumentsHandler
+from launcher.web.environments import DeleteEnvironmentHandler, EnvironmentsPageHandler, PinEnvironmentHandler
 from launcher.web.environments_api import EnvironmentHandler, EnvironmentPinHandler, EnvironmentsHandler
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.links import FileHandler, GoHandler, LegacyRedirectHandler
@@ -78,6 +79,9 @@ def _pages(base: str) -> list[Route]:
         (base + r"builds", BuildsPageHandler),
         (base + r"builds" + _BUILD, BuildPageHandler),
         (base + r"builds" + _BUILD + "/cancel", CancelBuildHandler),
+        (base + r"environments", EnvironmentsPageHandler),
+        (base + r"environments" + _ENVIRONMENT + "/pin", PinEnvironmentHandler),
+        (base + r"environments" + _ENVIRONMENT + "/delete", DeleteEnvironmentHandler),
         (base + r"clusters", ClustersPageHandler),
         (base + r"clusters" + _CLUSTER + "/stop", StopClusterHandler),
         (base + r"clusters" + _CLUSTER + "/logs", ClusterLogsPageHandler),
