@@ -21,7 +21,7 @@ from launcher.store import ArtefactUse, Store
 from launcher.store.store import utc_now
 
 logger = structlog.get_logger(__name__)
-_STARTING = timedelta(minutes=1)  # from a redeemed ticket to the record of its session
+_STARTING = timedelta(seconds=10)  # from a redeemed ticket to the record of its session
 
 
 @dataclass(frozen=True)
