@@ -115,6 +115,7 @@ class OwnEngine:
                     "Podman could not be started as the launcher's engine.", hint=self._last_words()
                 )
             time.sleep(0.05)
+        process.returncode = 0  # it outlives us on purpose; Popen would warn
 
     def _configure(self) -> None:
         """Write the settings, with the storage driver that works here."""

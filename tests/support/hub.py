@@ -126,7 +126,7 @@ class RunningHub:
             try:
                 if requests.get(f"{self.url}hub/api/", timeout=2).status_code == 200:
                     return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 pass  # not yet
             time.sleep(0.05)  # between two looks at an observable, until the deadline
         raise RuntimeError(f"JupyterHub did not answer in {_START_SECONDS} s:\n{self.log[-4000:]}")
