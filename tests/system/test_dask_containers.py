@@ -105,9 +105,11 @@ client.submit(lambda: __import__("time").sleep(600)).result()
     eventually(lambda: clusters.call("GET", "options").status_code == 200, what="another gateway")
     (home / "go").touch()
     eventually((home / "over").exists, seconds=90, what="the end of the computation, and another worker")
-    (name,) = [one["name"] for one in clusters.live()]
+    (of_kernel,) = [one["name"] for one in clusters.live()]
+    of_nobody = clusters.start()
     world.stop("ana", session)
-    assert clusters.wait_for(name, "stopped", seconds=40)["reason"] == "Its session ended."
+    assert clusters.wait_for(of_nobody, "stopped", seconds=40)["reason"] == "Its session ended."
+    clusters.wait_for(of_kernel, "stopped")
     left = {STATE: state_id(world.state), CLUSTER: ""}
     assert asyncio.run(_containers(container_engine, left)) == []
 
