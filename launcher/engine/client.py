@@ -210,7 +210,12 @@ class Engine:
     @asynccontextmanager
     async def run(self, order: ContainerOrder) -> AsyncIterator[Running]:
         """Make a container, listen, and start it. In the end it is removed, with its processes when some are left."""
-        container = await self.create(order)
+        creating = asyncio.ensure_future(self.create(order))
+        try:
+            container = await asyncio.shield(creating)
+        except asyncio.CancelledError:  # the engine makes it all the same
+            await self.remove(await creating)
+            raise
         try:
             async with self._listening(container) as stream:
                 await self.start(container)

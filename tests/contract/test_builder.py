@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,16 +13,15 @@ import pytest
 
 from launcher.builders.base import Builder
 from launcher.builders.fake import FakeBuilder
-from launcher.builders.process.builder import ProcessBuilder
-from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.environments import with_dask
 from launcher.errors import BuildError, BuildFailed, RecipeUnsupported
 from launcher.models import BuildId, BuildRequest, EnvironmentKey, RecipeKind
-from tests.support.builds import MemoryLog, request
-from tests.support.package_index import package_index
-from tests.support.wheels import kernel_wheels, sdist, wheel
+from tests.support.builds import Bench, MemoryLog, building, request
+from tests.support.container_builds import container_building, container_site
+from tests.support.engine import base_image, container_engine
+from tests.support.wheels import wheel
 
-_SLOW = "import time\nprint('waiting', flush=True)\nfor _ in range(600):\n    time.sleep(0.1)"
+__all__ = ["base_image", "container_engine", "container_site"]  # fixtures
 
 
 class Harness(Protocol):
@@ -41,10 +40,13 @@ class Harness(Protocol):
     def leave_behind(self, build_id: BuildId) -> None: ...
 
 
-@dataclass
-class ProcessHarness:
-    directory: Path
-    builder: ProcessBuilder
+class RealHarness:
+    def __init__(self, bench: Bench) -> None:
+        self.directory = bench.directory
+        self.builder = bench.builder
+        self.remains = bench.remains
+        wheel(bench.index.directory, "beta", requires=["alpha"])
+        wheel(bench.index.directory, "dask")
 
     def _request(self, line: str) -> BuildRequest:
         files = {"requirements.txt": f"{line}\n", "notebook.ipynb": "{}"}
@@ -59,10 +61,6 @@ class ProcessHarness:
     def slow(self) -> BuildRequest:
         files = {"postBuild": "#!/bin/sh\necho waiting\nexec sleep 60\n"}
         return request(self.directory, files, RecipeKind.NONE, None, post_build="postBuild")
-
-    def remains(self) -> list[str]:
-        places = (self.directory / "state" / "builds", self.directory / "state" / "cache" / "staging")
-        return [str(path) for place in places if place.exists() for path in place.iterdir()]
 
     def leave_behind(self, build_id: BuildId) -> None:
         for place in (self.directory / "state" / "builds", self.directory / "state" / "cache" / "staging"):
@@ -96,21 +94,17 @@ class FakeHarness:
         return [*self.builder.running, *self.builder.left_behind]
 
 
-@pytest.fixture(params=["fake", "process"])
-async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
+@pytest.fixture(params=["fake", "process", "container"])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     if request.param == "fake":
         yield FakeHarness(tmp_path)
-        return
-    with package_index(tmp_path / "index") as index:
-        kernel_wheels(index.directory)
-        wheel(index.directory, "alpha")
-        wheel(index.directory, "beta", requires=["alpha"])
-        sdist(index.directory, "slow", hook=_SLOW)
-        wheel(index.directory, "dask")
-        config = ProcessBuilderConfig.from_environment(
-            tmp_path / "state", {}, index_url=index.url, allow_hosts=(index.host,), dask_requirements=("dask",)
-        )
-        yield ProcessHarness(tmp_path, ProcessBuilder(config))
+    elif request.param == "process":
+        with building(tmp_path, dask_requirements=("dask",)) as bench:
+            yield RealHarness(bench)
+    else:
+        site = request.getfixturevalue("container_site")
+        with container_building(tmp_path, site, dask_requirements=("dask",)) as bench:
+            yield RealHarness(bench)
 
 
 async def until_it_says(builder: Builder, made: BuildRequest, word: str) -> tuple[asyncio.Task[object], MemoryLog]:
@@ -211,7 +205,7 @@ async def test_removing_makes_an_environment_not_exist(harness: Harness) -> None
     assert not await harness.builder.exists(built.reference)
     assert await harness.builder.references() == frozenset()
     again = await harness.builder.build(made, MemoryLog())
-    assert again.reference == built.reference
+    assert again.lock == built.lock
     assert await harness.builder.exists(again.reference)
 
 
@@ -249,7 +243,7 @@ async def test_caches_can_be_emptied_and_the_next_build_fills_them_again(harness
     await harness.builder.remove(built.reference)
     await harness.builder.collect_caches(datetime.now(UTC))
     again = await harness.builder.build(harness.good(), MemoryLog())
-    assert again.reference == built.reference
+    assert again.lock == built.lock
 
 
 async def test_a_reference_nobody_made_does_not_exist(harness: Harness) -> None:
@@ -281,16 +275,18 @@ async def test_what_cannot_be_done_is_refused_before_building(harness: Harness, 
     good = harness.good()
     with pytest.raises(RecipeUnsupported, match=file) as refusal:
         harness.builder.check(replace(good.recipe, kind=kind, main=file))
-    assert "container" in refusal.value.hint
+    assert refusal.value.hint
     log = MemoryLog()
     with pytest.raises(RecipeUnsupported):
         await harness.builder.build(replace(good, recipe=replace(good.recipe, kind=kind, main=file)), log)
     assert log.text == ""
 
 
+@pytest.mark.parametrize("harness", ["fake", "process"], indirect=True)
 async def test_system_packages_are_refused_by_the_name_of_their_file(harness: Harness) -> None:
-    with pytest.raises(RecipeUnsupported, match=r"binder/apt\.txt"):
+    with pytest.raises(RecipeUnsupported, match=r"binder/apt\.txt") as refusal:
         harness.builder.check(replace(harness.good().recipe, apt="binder/apt.txt"))
+    assert "container" in refusal.value.hint
 
 
 async def test_the_fingerprint_is_text_that_fits_in_a_key(harness: Harness) -> None:

@@ -87,7 +87,7 @@ def dask_wheels(directory: Path, *, preload: str = "", requires: Sequence[str] =
 
 def versions(bench: Bench, built: BuiltEnvironment) -> dict[str, str]:
     """Name -> version of everything installed."""
-    meta = bench.builder.meta(built.reference)
+    meta = bench.meta(built)
     assert meta is not None
     return {canonicalize_name(name): version for name, _, version in (one.partition("==") for one in meta.packages)}
 

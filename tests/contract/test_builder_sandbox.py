@@ -6,11 +6,10 @@ import asyncio
 import json
 import os
 import socket
-import stat
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +21,21 @@ from launcher.builders.uv.limits import MIB, BuildLimits
 from launcher.errors import BuildFailed, BuildLimitExceeded
 from launcher.models import RecipeKind
 from tests.support.builds import Bench, MemoryLog, building, git, request
+from tests.support.container_builds import BOTH, bench_of, container_site, runtime
+from tests.support.engine import base_image, container_engine
 from tests.support.wheels import project, sdist, wheel
+
+__all__ = ["base_image", "bench_of", "container_engine", "container_site", "runtime"]  # fixtures
 
 CANARY = "canary-0b5e4c4d"
 
 
+Building = Callable[..., AbstractContextManager[Bench]]
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with building(tmp_path) as bench:
+def bench(bench_of: Building) -> Iterator[Bench]:
+    with bench_of() as bench:
         yield bench
 
 
@@ -67,6 +73,7 @@ def marked(marker: str) -> list[int]:
     return found
 
 
+@BOTH
 async def test_nothing_of_the_launchers_environment_reaches_a_build(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,19 +84,22 @@ async def test_nothing_of_the_launchers_environment_reaches_a_build(
     assert CANARY not in log.text
 
 
+@BOTH
 async def test_a_build_sees_no_files_of_the_machine(bench: Bench) -> None:
     secret = bench.directory / "secret"
     secret.write_text(CANARY)
     _, log = await bench.post_build(
-        f"cat {secret} {bench.config.store}/*/meta.json /etc/shadow /root/.ssh/* 2>&1; ls -A /home /root /srv /etc; "
-        "cat /etc/passwd; ls /proc | grep -c '^[0-9]'"
+        f"cat {secret} {bench.directory}/state/*/*/meta.json /etc/shadow /root/.ssh/* 2>&1; "
+        "ls -A /home /root /srv /etc; "
+        "cat /etc/passwd; echo processes: $(ls /proc | grep -c '^[0-9]')"
     )
     assert CANARY not in log.text
     assert "No such file" in log.text
     assert "jovyan:x:1000" in log.text
-    assert int(log.text.split("jovyan:/bin/bash")[1].split("/usr/sbin/nologin\n")[1].split()[0]) < 12
+    assert int(log.text.rpartition("processes: ")[2].split()[0]) < 12
 
 
+@BOTH
 async def test_a_build_cannot_write_outside_its_own_directories(bench: Bench) -> None:
     script = (
         "for place in /usr /etc /srv/snapshot.git /srv/tools /srv/cache /proc/sys/kernel; do "
@@ -104,6 +114,7 @@ async def test_a_build_cannot_write_outside_its_own_directories(bench: Bench) ->
     assert log.text.splitlines()[-2].strip() == "1000" or "\n1000\n" in log.text
 
 
+@BOTH
 async def test_a_build_reaches_the_index_through_the_proxy_and_nothing_on_loopback(bench: Bench) -> None:
     with listener() as (port, callers):
         code = (
@@ -124,10 +135,10 @@ async def test_a_build_reaches_the_index_through_the_proxy_and_nothing_on_loopba
     assert callers == []
 
 
-async def test_a_name_that_points_to_a_private_address_is_not_reached(tmp_path: Path) -> None:
+async def test_a_name_that_points_to_a_private_address_is_not_reached(bench_of: Building) -> None:
     with listener() as (port, callers):
         hosts = {"evil.example": ("127.0.0.1",), "mixed.example": ("192.0.2.1", "127.0.0.1")}
-        with building(tmp_path, hosts=hosts) as bench:
+        with bench_of(hosts=hosts) as bench:
             _, log = await bench.post_build(
                 "for name in evil.example mixed.example; do for port in 80 443 $PORT; do "
                 'python -c "import urllib.request, sys; urllib.request.urlopen(sys.argv[1], timeout=5)" '
@@ -137,10 +148,10 @@ async def test_a_name_that_points_to_a_private_address_is_not_reached(tmp_path: 
     assert callers == []
 
 
-async def test_a_host_the_operator_allows_is_reached_whatever_its_address(tmp_path: Path) -> None:
+async def test_a_host_the_operator_allows_is_reached_whatever_its_address(bench_of: Building) -> None:
     with listener() as (port, callers):
         hosts = {"files.example": ("127.0.0.1",)}
-        with building(tmp_path, hosts=hosts, allow_hosts=(f"files.example:{port}",)) as bench:
+        with bench_of(hosts=hosts, allow_hosts=(f"files.example:{port}",)) as bench:
             await bench.post_build(
                 "python -c 'import urllib.request, sys; urllib.request.urlopen(sys.argv[1], timeout=5)' "
                 f"http://files.example:{port}/ || true"
@@ -148,18 +159,20 @@ async def test_a_host_the_operator_allows_is_reached_whatever_its_address(tmp_pa
     assert len(callers) == 1
 
 
-async def test_without_a_network_not_even_the_index_is_reached(tmp_path: Path) -> None:
-    with building(tmp_path, egress=EgressMode.NONE) as bench:
+@BOTH
+async def test_without_a_network_not_even_the_index_is_reached(bench_of: Building) -> None:
+    with bench_of(egress=EgressMode.NONE) as bench:
         with pytest.raises(BuildFailed):
             await bench.build({"requirements.txt": "alpha\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
         assert bench.index.requests == []
 
 
+@BOTH
 async def test_foreign_code_cannot_poison_the_wheel_cache_or_other_environments(bench: Bench) -> None:
     first, _ = await bench.build({"requirements.txt": "alpha\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
-    module = next(bench.environment(first).glob("venv/lib/python*/site-packages/alpha.py"))
-    assert module.stat().st_nlink > 1, "wheels are linked from the cache when no foreign code runs"
-    before = module.read_bytes()
+    read = ("/srv/environment/bin/python", "-c", "import alpha; print(open(alpha.__file__).read())")
+    before = bench.run(first, *read).stdout
+    assert "__version__" in before
     destroy = (
         "for file in $(find / -xdev -name '*.py' -not -path '/usr/*' -path '*alpha*' 2>/dev/null) "
         "$(find /srv -name 'alpha.py' 2>/dev/null); do echo 'raise SystemExit(66)' > $file && echo poisoned $file; done"
@@ -172,12 +185,19 @@ async def test_foreign_code_cannot_poison_the_wheel_cache_or_other_environments(
     )
     assert "poisoned /srv/environment" in log.text, "it can hurt itself"
     assert second.reference != first.reference
-    assert module.read_bytes() == before
+    assert bench.run(first, *read).stdout == before
     third, _ = await bench.build({"requirements.txt": "alpha\n# again\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
     assert third.reference == first.reference
     await bench.builder.remove(first.reference)
     fourth, _ = await bench.build({"requirements.txt": "alpha\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
     assert bench.run(fourth, "/srv/environment/bin/python", "-c", "import alpha").returncode == 0
+
+
+async def test_wheels_are_linked_from_the_cache_when_no_foreign_code_runs(bench: Bench) -> None:
+    """In a directory; in an image there is a copy."""
+    built, _ = await bench.build({"requirements.txt": "alpha\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
+    (module,) = bench.environment(built).glob("venv/lib/python*/site-packages/alpha.py")
+    assert module.stat().st_nlink > 1
 
 
 async def test_a_source_distribution_cannot_poison_the_wheel_cache(bench: Bench) -> None:
@@ -194,22 +214,24 @@ async def test_a_source_distribution_cannot_poison_the_wheel_cache(bench: Bench)
     assert bench.run(again, "/srv/environment/bin/python", "-c", "import alpha").returncode == 0
 
 
+@BOTH
 async def test_a_wheels_startup_code_runs_only_where_nothing_can_be_written(bench: Bench) -> None:
     code = "import os; open('/srv/environment/touched', 'w')"
     wheel(bench.index.directory, "eager", files={"eager.pth": f"{code}\n"})
     built, _ = await bench.build({"requirements.txt": "eager\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
-    assert not (bench.environment(built) / "venv" / "touched").exists()
+    assert bench.run(built, "test", "-e", "/srv/environment/touched").returncode == 1
 
 
+@BOTH
 async def test_set_user_id_files_lose_their_power_outside(bench: Bench) -> None:
     built, _ = await bench.post_build(
         "cp /bin/true $VIRTUAL_ENV/bin/evil; chmod 6755 $VIRTUAL_ENV/bin/evil; "
         "mkdir d; cp /bin/true d/e; chmod 4755 d/e"
     )
-    for path in bench.environment(built).rglob("*"):
-        assert not path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID), path
+    assert bench.powerful(built) == []
 
 
+@BOTH
 async def test_links_planted_by_a_build_are_not_followed(bench: Bench) -> None:
     victim = bench.directory / "victim"
     victim.mkdir()
@@ -220,18 +242,19 @@ async def test_links_planted_by_a_build_are_not_followed(bench: Bench) -> None:
     )
     built, _ = await bench.post_build(script)
     assert [path.name for path in victim.iterdir()] == ["keep"]
-    kept = sorted(path.name for path in (bench.environment(built) / "postbuild" / "repository").iterdir())
-    assert kept == ["inside", "made"]
+    assert bench.kept(built) == {"repository/inside", "repository/made"}
     await bench.builder.remove(built.reference)
     assert (victim / "keep").read_text() == "kept"
 
 
+@BOTH
 async def test_what_a_build_closed_to_its_owner_is_removed_all_the_same(bench: Bench) -> None:
     with pytest.raises(BuildFailed, match="postBuild"):
         await bench.post_build("mkdir -p a/b; touch a/b/c; chmod 000 a/b a; mkdir ~/x; chmod 000 ~/x; exit 3")
-    assert list(bench.config.work.iterdir()) == []
+    assert bench.remains() == []
 
 
+@BOTH
 async def test_a_daemon_does_not_outlive_the_build(bench: Bench) -> None:
     marker = "98765.4321"
     built, _ = await bench.post_build(f"(setsid nohup sleep {marker} >/dev/null 2>&1 &); disown -a; exit 0")
@@ -268,38 +291,48 @@ LIMITS = BuildLimits(
 )
 
 
+TOO_MUCH = {
+    "seconds": ("sleep 54321.1", BuildLimits(seconds=2.5), "longer than 2.5 seconds"),
+    "silence": ("sleep 54321.2", BuildLimits(idle_seconds=1.5), "said nothing for 1.5 seconds"),
+    "closed output": ("exec >/dev/null 2>&1; sleep 54321.3", BuildLimits(seconds=2.5), "longer than 2.5 seconds"),
+    "processes": ("for i in $(seq 100); do sleep 54321.4 & done; wait", LIMITS, "64 processes"),
+    "threads": ("python threads.py", LIMITS, "64 processes and threads"),
+    "fork bomb": ("bomb() { bomb & bomb & sleep 54321.5; }; bomb", LIMITS, "64 processes"),
+    # Each of these ends at once: whether there are ever 65 at one moment is up to the machine.
+    "short lives": (
+        "bomb() { bomb | bomb & }; bomb; sleep 54321.6", replace(LIMITS, seconds=8), "64 processes|8 seconds"
+    ),
+    "memory": ('python -c "import time; x = bytearray(400 << 20); time.sleep(15)"', LIMITS, "256 MiB of memory"),
+    "disk": ("for i in 1 2 3; do head -c 30000000 /dev/zero > $i; done; sleep 54321.6", LIMITS, "64 MiB to disk"),
+    "disk here and there": (
+        "for file in ~/a /tmp/b $VIRTUAL_ENV/c; do head -c 30000000 /dev/zero > $file; done; exit 0",
+        LIMITS,
+        "64 MiB to disk",
+    ),
+    "file": ("set -e; head -c 40000000 /dev/zero > big; echo written", LIMITS, "postBuild failed"),
+}  # fmt: skip
+IN_CONTAINERS = ("seconds", "closed output", "fork bomb", "threads", "memory", "disk here and there", "file")
+"""What an engine limits, or hears and sees, in another way than bubblewrap does."""
+
+
 @pytest.mark.parametrize(
-    ("script", "limits", "words"),
-    [
-        ("sleep 54321.1", BuildLimits(seconds=2.5), "longer than 2.5 seconds"),
-        ("sleep 54321.2", BuildLimits(idle_seconds=1.5), "said nothing for 1.5 seconds"),
-        ("exec >/dev/null 2>&1; sleep 54321.3", BuildLimits(seconds=2.5), "longer than 2.5 seconds"),
-        ("for i in $(seq 100); do sleep 54321.4 & done; wait", LIMITS, "64 processes"),
-        ("python threads.py", LIMITS, "64 processes and threads"),
-        ("bomb() { bomb & bomb & sleep 54321.5; }; bomb", LIMITS, "64 processes"),
-        # Each of these ends at once: whether there are ever 65 at one moment is up to the machine.
-        ("bomb() { bomb | bomb & }; bomb; sleep 54321.6", replace(LIMITS, seconds=8), "64 processes|8 seconds"),
-        ('python -c "import time; x = bytearray(400 << 20); time.sleep(15)"', LIMITS, "256 MiB of memory"),
-        ("for i in 1 2 3; do head -c 30000000 /dev/zero > $i; done; sleep 54321.6", LIMITS, "64 MiB to disk"),
-        (
-            "for file in ~/a /tmp/b $VIRTUAL_ENV/c; do head -c 30000000 /dev/zero > $file; done; exit 0",
-            LIMITS,
-            "64 MiB to disk",
-        ),
-        ("set -e; head -c 40000000 /dev/zero > big; echo written", LIMITS, "postBuild failed"),
-    ],
+    ("runtime", "much"),
+    [*(("process", name) for name in TOO_MUCH), *(("container", name) for name in IN_CONTAINERS)],
 )
-async def test_a_build_that_wants_too_much_is_ended_and_told_which_limit(
-    tmp_path: Path, script: str, limits: BuildLimits, words: str
-) -> None:
-    with building(tmp_path, limits=limits) as bench:
+async def test_a_build_that_wants_too_much_is_ended_and_told_which_limit(bench_of: Building, much: str) -> None:
+    script, limits, words = TOO_MUCH[much]
+    if bench_of.func is not building:  # the steps before it take longer
+        limits = replace(limits, seconds={2.5: 8, 20: 60}[limits.seconds])
+        words = words.replace("2.5", "8")
+    with bench_of(limits=limits) as bench:
         with pytest.raises((BuildLimitExceeded, BuildFailed), match=words):
             await bench.post_build(script, **{"threads.py": THREADS})
         assert marked("54321.") == []
-        assert list(bench.config.work.iterdir()) == []
+        assert bench.remains() == []
         assert await bench.builder.references() == frozenset()
 
 
+@BOTH
 async def test_endless_output_ends_where_the_log_says(bench: Bench) -> None:
     class Full(MemoryLog):
         def write(self, text: str) -> None:
@@ -317,6 +350,7 @@ async def test_endless_output_ends_where_the_log_says(bench: Bench) -> None:
     assert not any(os.path.exists(f"/sys/fs/cgroup/{place}{name}") for place in ("", "pids/"))  # noqa: ASYNC240, PTH110
 
 
+@BOTH
 async def test_hostile_output_is_only_text(bench: Bench) -> None:
     script = (
         r"""printf '{"phase":"ready","url":"javascript:alert(1)"}\n42\n\033]0;title\007\377\376 \303'; sleep 0.1;"""
@@ -364,7 +398,7 @@ async def test_reaping_ends_a_build_that_another_process_began(tmp_path: Path) -
             await process.wait()
         await bench.builder.reap(made.build_id)
         assert marked("54323.1") == []
-        assert list(bench.config.work.iterdir()) == []
+        assert bench.remains() == []
         assert await bench.builder.references() == frozenset()
 
 

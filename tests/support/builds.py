@@ -1,9 +1,10 @@
-"""Build requests from real git repositories, and a log that remembers."""
+"""Build requests from real git repositories, a log that remembers, and a process builder with what it needs."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from launcher.builders.process.builder import ProcessBuilder
 from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.process.sandbox import ENVIRONMENT, Sandbox
+from launcher.builders.process.store import EnvironmentMeta
 from launcher.models import (
     BuildId,
     BuildRequest,
@@ -91,11 +93,18 @@ def request(
 
 
 @contextmanager
-def building(directory: Path, **settings: object) -> Iterator[Bench]:
-    """A process builder with an index of tiny packages, all below ``directory``."""
-    with package_index(directory / "index") as index:
+def tiny_packages(directory: Path) -> Iterator[PackageIndex]:
+    """An index with what every environment gets and one package more, in ``directory``."""
+    with package_index(directory) as index:
         kernel_wheels(index.directory)
         wheel(index.directory, "alpha")
+        yield index
+
+
+@contextmanager
+def building(directory: Path, **settings: object) -> Iterator[Bench]:
+    """A process builder with an index of tiny packages, all below ``directory``."""
+    with tiny_packages(directory / "index") as index:
         allowed = (index.host, *settings.pop("allow_hosts", ()))
         config = ProcessBuilderConfig.from_environment(
             directory / "state", {}, index_url=index.url, allow_hosts=allowed, **settings
@@ -105,7 +114,7 @@ def building(directory: Path, **settings: object) -> Iterator[Bench]:
 
 @dataclass
 class Bench:
-    """A process builder and what is around it."""
+    """A builder and what is around it: of the process runtime; `container_builds.ContainerBench` has the other."""
 
     directory: Path
     index: PackageIndex
@@ -125,9 +134,30 @@ class Bench:
         files = {"postBuild": f"#!/bin/bash\nset -u\n{script}\n", **more}
         return await self.build(files, post_build="postBuild")
 
+    def meta(self, built: BuiltEnvironment) -> EnvironmentMeta:
+        """What the builder knows of an environment: its ``packages``, whether it is ``editable``."""
+        meta = self.builder.meta(built.reference)
+        assert meta is not None
+        return meta
+
     def environment(self, built: BuiltEnvironment) -> Path:
         """Where an environment is on disk."""
         return self.config.store / built.reference
+
+    def kept(self, built: BuiltEnvironment) -> set[str]:
+        """Files and links that a postBuild made for sessions, below ``repository/`` and ``home/``."""
+        root = self.environment(built) / "postbuild"
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_symlink() or path.is_file()}
+
+    def powerful(self, built: BuiltEnvironment) -> list[str]:
+        """Files that would lend their owner's power to whoever runs them."""
+        bits = stat.S_ISUID | stat.S_ISGID
+        return [str(path) for path in self.environment(built).rglob("*") if path.lstat().st_mode & bits]
+
+    def remains(self) -> list[str]:
+        """What builds left behind."""
+        places = (self.config.work, self.config.cache / "staging")
+        return [str(path) for place in places if place.exists() for path in place.iterdir()]
 
     def run(self, built: BuiltEnvironment, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in a sandbox that has the environment where it belongs, read-only, as sessions have it."""

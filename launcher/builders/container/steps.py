@@ -39,9 +39,8 @@ class ContainerRunner:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        """The volume goes when the build is reaped."""
         await self._close()
-        if self._layers:
-            await self._engine.volumes.remove(self._place.volume)
 
     async def run(self, view: View, command: Sequence[str], write: Callable[[str], None]) -> Outcome:
         """Run a command in a container that shows a view."""
