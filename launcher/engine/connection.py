@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -69,7 +70,7 @@ class Connection:
                 method,
                 f"{_HOST}/{path}",
                 params=dict(params or {}),
-                data=body,
+                data=io.BytesIO(body) if isinstance(body, bytes) else body,
                 headers={**({"Content-Type": content} if body is not None else {}), **(headers or {})},
                 timeout=_PATIENT if patient else _ANSWER,
             ) as answer:

@@ -28,6 +28,7 @@ _STOP_SECONDS = 10
 _OPEN_FILES = 65536
 _PROCESSES = 32768
 _PODMAN = "podman"
+_TEMPORARY = "libpod"
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,22 @@ class OwnEngine:
     def stop(self) -> None:
         """End the service. Containers go on, until somebody ends them. Nothing running is fine."""
         pid = self._pid()
-        if pid is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + _STOP_SECONDS
-        while self._pid() is not None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if self._pid() is not None:
-            os.kill(pid, signal.SIGKILL)
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + _STOP_SECONDS
+            while self._pid() is not None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            if self._pid() is not None:
+                os.kill(pid, signal.SIGKILL)
+        self._end_pause()
+
+    def _end_pause(self) -> None:
+        """End the process that keeps an ordinary user's namespace; podman starts one when it needs it."""
+        with suppress(OSError, ValueError):
+            pid = int((self.run / _TEMPORARY / "pause.pid").read_text())
+            if Path(f"/proc/{pid}/comm").read_text().startswith((_PODMAN, "catatonit")):
+                os.kill(pid, signal.SIGKILL)
 
     def _start(self) -> None:
         self._configure()
@@ -170,7 +178,7 @@ def _containers_conf(run: Path) -> str:
         "[engine]",
         f'cgroup_manager = "{manager}"',
         'events_logger = "none"',
-        f'tmp_dir = "{run / "libpod"}"',
+        f'tmp_dir = "{run / _TEMPORARY}"',
     ]
     # crun refuses the older version of control groups.
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists() and shutil.which("runc", path=_PROGRAMS):

@@ -57,7 +57,7 @@ def test_the_setting_is_first(tmp_path):
 def test_a_named_engine_that_does_not_answer_is_an_error_and_no_other_is_taken(tmp_path):
     with (
         listener(tmp_path / "docker.sock"),
-        pytest.raises(EngineUnavailable, match="engine named by .* is not there"),
+        pytest.raises(EngineUnavailable, match=r"engine named by .* is not there"),
     ):
         find_engine(f"unix://{tmp_path}/gone.sock", tmp_path, {"XDG_RUNTIME_DIR": str(tmp_path)})
 
