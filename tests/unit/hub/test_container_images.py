@@ -1,0 +1,77 @@
+"""Which image a session may start from, and what of it is kept from the session's server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from launcher.engine.base import Image
+from launcher.errors import SessionStartFailed
+from launcher.hub.container.images import baked_in, other_image
+
+
+def image(**environment: str) -> Image:
+    return Image("sha256:" + "0" * 64, (), (), {}, 1, datetime.now(UTC), (), environment, "")
+
+
+class Everything:
+    """An engine that has every image."""
+
+    async def image(self, name: str) -> Image:
+        return image(NAME=name)
+
+
+ENGINE: Any = Everything()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quay.io/org/image",
+        "quay.io/org/deep/image:2026-11",
+        "quay.io:5000/org/image@sha256:" + "a" * 64,
+        "quay.io/org/image_with.dots-and--dashes:tag",
+    ],
+)
+async def test_what_the_operator_allows_is_used(name: str) -> None:
+    assert (await other_image(ENGINE, name, ["quay.io*/org/*"])).environment["NAME"] == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "docker.io/org/image",
+        "quay.io/org/../other/image",
+        "quay.io/org/%2e%2e/other",
+        "quay.io/org/./image",
+        "quay.io/org//image",
+        "quay.io/org/image?x",
+        "quay.io/org/image#x",
+        "quay.io/org/image\nquay.io/other",
+        "quay.io/org/image json",
+        "quay.io/org/",
+        "../quay.io/org/image",
+        "quay.io/org/İmage",
+        "",
+    ],
+)
+async def test_other_images_and_names_with_two_meanings_are_refused(name: str) -> None:
+    with pytest.raises(SessionStartFailed, match="does not allow"):
+        await other_image(ENGINE, name, ["quay.io/org/*"])
+
+
+async def test_without_patterns_there_are_no_other_images() -> None:
+    with pytest.raises(SessionStartFailed):
+        await other_image(ENGINE, "quay.io/org/image", [])
+
+
+def test_variables_of_a_login_are_forgotten_unless_they_are_the_hub_s() -> None:
+    found = image(
+        JUPYTERHUB_API_TOKEN="baked", JUPYTERHUB_SERVICE_PREFIX="/x", JPY_COOKIE_SECRET="baked", JUPYTER_TOKEN="baked",
+        jupyter_password="baked", CONFIGPROXY_AUTH_TOKEN="baked", PATH="/bin", JUPYTER_PORT="8888",
+    )  # fmt: skip
+    assert baked_in(found, {"JUPYTERHUB_API_TOKEN": "of the hub"}) == [
+        "CONFIGPROXY_AUTH_TOKEN", "JPY_COOKIE_SECRET", "JUPYTERHUB_SERVICE_PREFIX", "JUPYTER_TOKEN", "jupyter_password",
+    ]  # fmt: skip
