@@ -103,7 +103,7 @@ async def way_out(job: Job) -> AsyncIterator[WayOut]:
             raise BuildFailed("The way out of this build could not be opened.", hint="Launch again.")
         proxy = address.decode().strip()
         names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-        variables = dict.fromkeys(names, proxy) | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+        variables = dict.fromkeys(names, proxy)
         yield WayOut(
             f"container:{holder.id}", variables | _index(job.config), _certificates(job), job.config.limits.file_bytes
         )
