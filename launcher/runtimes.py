@@ -74,10 +74,13 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
 
 
 def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:
-    """A question to ask at any time: references of the environments that sessions run in."""
+    """A question to ask at any time: references of the environments that sessions and their clusters run in."""
+    from launcher.dask.nurseries.description import environments_of
+    from launcher.dask.nurseries.places import Places
     from launcher.hub.records import SessionRecords
 
-    return SessionRecords(settings.state).environments
+    records, places = SessionRecords(settings.state), Places(settings.state)
+    return lambda: records.environments() | environments_of(places)
 
 
 def make_clusters(settings: Settings) -> ClusterRuntime:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from launcher.builders.process.sandbox import ENVIRONMENT, HOME
 from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, RUN_DIRECTORY
+from launcher.dask.nurseries.places import Places
 from launcher.dask.nurseries.sandbox import ClusterStart
 from launcher.errors import ClusterStartFailed
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME
@@ -35,6 +37,15 @@ def binds_of_session(run: Path) -> list[tuple[Path, str]]:
     if not good:
         raise ClusterStartFailed("The session of this cluster has ended.", hint="Start the session again.")
     return [(path, f"{SHARED}/{path.name}") for path in (alive, variables)]
+
+
+def environments_of(places: Places) -> frozenset[str]:
+    """References of the environments that clusters run in: some outlive their sessions."""
+    found = set()
+    for name in places.clusters():
+        with suppress(OSError, ValueError, KeyError, TypeError):  # it ends, or was never furnished
+            found.add(str(json.loads((places.cluster(name).inside / _DESCRIPTION).read_bytes())["environment_id"]))
+    return frozenset(found)
 
 
 def furnish(start: ClusterStart, **more: Any) -> None:

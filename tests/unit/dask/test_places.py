@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from launcher.dask.nurseries.description import environments_of
 from launcher.dask.nurseries.nursery import listening_socket
 from launcher.dask.nurseries.places import LARGEST_LOG, Places, short_path
 
 CLUSTER = "0123456789abcdef" * 2
+
+
+def test_environments_of_clusters_that_outlive_their_sessions_are_known(places: Places) -> None:
+    assert environments_of(places) == frozenset()
+    for name, text in (("ab", '{"environment_id": "sha256:12"}'), ("cd", "{"), ("ef", None)):
+        places.cluster(name).make()
+        if text is not None:
+            (places.cluster(name).inside / "cluster.json").write_text(text)
+    assert environments_of(places) == {"sha256:12"}
 
 
 @pytest.fixture
