@@ -15,6 +15,12 @@ from typing import Any
 
 from benchmarks.clusters import new_cluster, task_overhead
 from benchmarks.cold import unseen_repository
+from benchmarks.containers import (
+    bytes_per_environment,
+    notebook_in_container,
+    start_in_container,
+    unseen_in_container,
+)
 from benchmarks.memory import idle_sessions
 from benchmarks.rounds import say
 from benchmarks.stage import Stage
@@ -45,6 +51,10 @@ def measurements(*, quick: bool, repeats: int | None) -> dict[str, Callable[[Sta
         "B1": lambda stage: unseen_repository(stage, times(5, 1)),
         **found,
         "B6": lambda stage: idle_sessions(stage, times(3, 1)),
+        "B9": lambda stage: unseen_in_container(stage, times(5, 1)),
+        "B10": lambda stage: notebook_in_container(stage, times(7, 2)),
+        "B11": lambda stage: start_in_container(stage, times(15, 2), times(3, 1), 3 if quick else 20),
+        "B12": lambda stage: bytes_per_environment(stage, times(5, 2)),
     }
 
 

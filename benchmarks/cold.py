@@ -43,7 +43,7 @@ def unseen_repository(stage: Stage, repeats: int) -> Measurement:
     result.notes += [
         "The launcher's hub runs and its server environment is prebuilt, as in an operator's installation.",
         "The first two by hand install JupyterLab too; the last uses the prebuilt server: the floor for tools.",
-        "repo2docker is not here: it needs a container engine and a base image from a registry.",
+        "repo2docker is in B9, beside the container runtime.",
     ]
     return result
 

@@ -10,21 +10,23 @@ from launcher.engine.base import Image
 from launcher.engine.client import Engine
 from launcher.engine.labels import KIND, STATE, Kind, ours, state_id
 
+_LAYERS = (Kind.LAYER, Kind.PACKAGES)
 _ENDED = (Kind.SESSION, Kind.CLUSTER)
 _AFTER = timedelta(hours=1)  # who started a container has had its time to look at how it ended
 
 
 async def collect_layers(engine: Engine, state: Path, base: Image, unused_since: datetime) -> int:
-    """Remove layers of Debian packages that came before a moment; bytes that are free now.
+    """Remove layers of Debian packages and of Dockerfiles that came before a moment; bytes that are free now.
 
     Those that an environment is made of stay, and those that a container uses. Base images are left to the operator:
     other launchers on this machine may start from them.
     """
-    layers = await engine.images(ours(state, Kind.PACKAGES))
-    environments = await engine.images({KIND: Kind.ENVIRONMENT})
+    layers = [image for kind in _LAYERS for image in await engine.images(ours(state, kind))]
+    layers.sort(key=lambda layer: len(layer.layers), reverse=True)  # from the top
+    kept = await engine.images({KIND: Kind.ENVIRONMENT}) + [one for one in layers if one.created > unused_since]
     freed = 0
     for layer in layers:
-        unused = layer.created <= unused_since and not _is_below(layer, environments)
+        unused = layer.created <= unused_since and not _is_below(layer, kept)
         if unused and await engine.remove_image(layer.id, every_name=True):
             freed += max(layer.size - base.size, 0)
     return freed
