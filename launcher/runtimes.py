@@ -54,6 +54,7 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     from launcher.builders.container.dockerfile.way import DockerfileWay
     from launcher.builders.container.shared import SharedBuilder
     from launcher.builders.container.site import look_at
+    from launcher.builders.container.stock.way import StockWay
     from launcher.engine.base_image import base_image_name
     from launcher.engine.find import find_engine
     from launcher.engine.labels import Kind, ours
@@ -64,7 +65,9 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     with ThreadPoolExecutor(1) as aside:  # the caller's own event loop may be running
         site = aside.submit(asyncio.run, look_at(address, base_image_name(containers), labels)).result()
     config = ContainerBuilderConfig.from_environment(settings.state, **common)
-    builder = ContainerBuilder(config, site, [DockerfileWay(site, config, containers.allowed_base_images)])
+    builder = ContainerBuilder(
+        config, site, [DockerfileWay(site, config, containers.allowed_base_images), StockWay(site, config)]
+    )
     if not containers.registry:
         return builder
     credentials = Path(containers.registry_credentials).expanduser() if containers.registry_credentials else None

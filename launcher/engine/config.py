@@ -25,6 +25,7 @@ class ContainerSettings:
     session_network: str
     allowed_images: tuple[str, ...]
     allowed_base_images: tuple[str, ...]
+    repo2docker_base_image: str
     registry: str
     registry_credentials: str
 
@@ -79,6 +80,11 @@ class LauncherContainers(Configurable):
         help="Patterns of images that Dockerfiles of repositories may start from, by their full names, such as "
         "`docker.io/library/python:3.*` or `quay.io/jupyter/*`. The launcher's own base image is always allowed, as "
         "`localhost/launcher/base`. Empty: nothing else.",
+    ).tag(config=True)
+    repo2docker_base_image = Unicode(
+        "",
+        help="Image that repo2docker builds environment.yml, R, Julia and Nix on, such as "
+        "docker.io/library/buildpack-deps:24.04, which it is made for. Empty: the launcher's own base image.",
     ).tag(config=True)
     registry = Unicode(
         "",
