@@ -19,6 +19,7 @@ from launcher import errors
 from launcher.cli import parser
 from launcher.config import Launcher
 from launcher.dask.config import LauncherDask
+from launcher.engine.config import LauncherContainers
 from launcher.environments import recipe
 from launcher.web.application import make_application
 from launcher.web.metrics import WebMetrics
@@ -36,6 +37,11 @@ def configuration() -> str:
 def dask_configuration() -> str:
     """Every trait of `launcher.dask.config.LauncherDask`, in the order of the code."""
     return _traits(LauncherDask, "setting-dask-")
+
+
+def containers_configuration() -> str:
+    """Every trait of `launcher.engine.config.LauncherContainers`, in the order of the code."""
+    return _traits(LauncherContainers, "setting-containers-")
 
 
 def _traits(section: type[Any], label: str) -> str:
@@ -225,6 +231,7 @@ def _first_line(thing: object) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "dask-configuration.md": dask_configuration,
+    "containers-configuration.md": containers_configuration,
     "command-line.md": command_line,
     "error-codes.md": error_codes,
     "routes.md": route_table,
