@@ -52,7 +52,6 @@ async def test_no_recipe_gives_a_python_with_a_kernel(bench: Bench) -> None:
     assert bench.run(built, *spec["argv"]).stdout == "a kernel\n"
 
 
-@BOTH
 async def test_an_environment_runs_from_where_it_is_mounted_and_cannot_be_changed(bench: Bench) -> None:
     built, _ = await bench.build({"requirements.txt": "beta\n"}, *REQUIREMENTS)
     answer = bench.run(built, PYTHON, "-c", "import sys, beta; print(sys.prefix, beta.__version__)")
@@ -60,7 +59,6 @@ async def test_an_environment_runs_from_where_it_is_mounted_and_cannot_be_change
     assert bench.run(built, "/bin/sh", "-c", "echo x > /srv/environment/x").returncode != 0
 
 
-@BOTH
 async def test_nothing_of_the_machine_is_written_into_an_environment(bench: Bench) -> None:
     built, _ = await bench.build({"requirements.txt": "beta\n"}, *REQUIREMENTS)
     found = bench.run(built, "grep", "--recursive", "--files-with-matches", str(bench.directory), "/srv/environment")
@@ -126,7 +124,6 @@ async def test_an_editable_project_is_read_from_the_repository(bench: Bench, *, 
     assert bench.run(built, "find", "/srv/environment/lib", "-name", "mine.py").stdout == ""
 
 
-@BOTH
 async def test_an_editable_project_with_compiled_parts_is_installed_plainly(bench: Bench) -> None:
     files = {"requirements.txt": "-e .\n", **project("mine", hook="open('mine_native.so', 'w').close()")}
     built, log = await bench.build(files, *REQUIREMENTS, installs_project=True, editable=True)

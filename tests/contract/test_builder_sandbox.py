@@ -122,6 +122,7 @@ async def test_a_build_reaches_the_index_through_the_proxy_and_nothing_on_loopba
             "def attempt(name, call):\n"
             "    try:\n        print(name, 'OPEN', call())\n"
             "    except Exception as error:\n        print(name, 'closed', str(error)[:60])\n"
+            "print('interfaces', [name for _, name in socket.if_nameindex()])\n"
             f"attempt('direct', lambda: socket.create_connection(('127.0.0.1', {port}), 2))\n"
             f"attempt('proxied', lambda: urllib.request.urlopen('http://127.0.0.1:{port}/', timeout=5).status)\n"
             f"attempt('named', lambda: urllib.request.urlopen('http://localhost:{port}/', timeout=5).status)\n"
@@ -132,6 +133,7 @@ async def test_a_build_reaches_the_index_through_the_proxy_and_nothing_on_loopba
     for name in ("direct", "proxied", "named", "tunnel"):
         assert f"{name} closed" in log.text, log.text
     assert "index OPEN 200" in log.text
+    assert "interfaces ['lo']" in log.text, "there is no way to neighbours"
     assert callers == []
 
 

@@ -26,7 +26,8 @@ from launcher.errors import BuildFailed, RecipeInvalid
 from launcher.models import BuildRequest
 from launcher.sources.tree import GitTree
 
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{0,100}(?::[a-z0-9-]{1,20})?(?:=[A-Za-z0-9.+:~-]{1,100})?")
+# Not all that Debian allows: to apt, a minus behind a name means "remove".
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]{0,100}(?<!-)(?::[a-z0-9-]{1,20})?(?:=[A-Za-z0-9.+:~-]{1,100})?")
 _MOST = 300
 _MIRROR = re.compile(r"\bhttps?://[A-Za-z0-9.:-]+/")
 _MISSING = re.compile(r"E: Unable to locate package (\S{1,100})")

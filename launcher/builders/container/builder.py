@@ -67,8 +67,9 @@ class ContainerBuilder:
         if not _BUILD_ID.fullmatch(build_id):
             return
         async with self._site.engine() as engine:
-            left = await engine.containers({STATE: state_id(self._config.state_directory), BUILD: build_id})
-            await asyncio.gather(*(engine.remove(container.id) for container in left))
+            labels = {STATE: state_id(self._config.state_directory), BUILD: build_id}
+            while left := await engine.containers(labels):
+                await asyncio.gather(*(engine.remove(container.id) for container in left))
             await engine.volumes.remove(volume_name(self._config.state_directory, build_id))
         await asyncio.to_thread(remove_build, self._config, build_id)
 

@@ -88,7 +88,10 @@ class StockWay:
 
 @dataclass(frozen=True)
 class Rendering:
-    """One run of repo2docker over the checked-out files of a build. place: the build's directory. base: see `StockWay`."""
+    """One run of repo2docker over the checked-out files of a build.
+
+    place: the build's directory. base: see `StockWay`.
+    """
 
     config: ContainerBuilderConfig
     place: Path
