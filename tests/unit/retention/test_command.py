@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -81,6 +85,16 @@ def test_beside_a_running_launcher_it_leaves_wishes(state, capsys) -> None:
         assert keys_on_disk(state) == {1, 2, 3}
     with Store.open(f"sqlite:///{state}/launcher.sqlite") as store:
         assert len(store.removals_asked()) == 3
+
+
+@pytest.mark.parametrize("place", ["retention:forgotten", "retention:removed"])
+def test_a_pass_that_was_killed_is_finished_by_the_next_one(state, place) -> None:
+    command = [sys.executable, "-m", "launcher", "environments", "collect", "--state", str(state)]
+    killed = subprocess.run(command, env={**os.environ, "LAUNCHER_CRASH_AT": place}, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(keys_on_disk(state)) == (3 if place.endswith("forgotten") else 2)
+    assert run(state, "collect") == 0
+    assert keys_on_disk(state) == set()
 
 
 @pytest.mark.parametrize(
