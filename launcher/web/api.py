@@ -82,7 +82,7 @@ class PreviewHandler(ApiHandler):
 
 def preview_json(preview: Preview) -> dict[str, Any]:
     """A preview as JSON values."""
-    resolved = preview.resolved
+    resolved, commit = preview.resolved, preview.commit
     dask = {"dask": "yes" if preview.dask else "no", "dask_reason": preview.dask_reason}
     return {
         "spec": resolved.spec.path,
@@ -91,11 +91,14 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "ref_name": resolved.ref_name,
         "ref_url": resolved.ref_url,
         "repository": {"name": resolved.repository.display_name, "url": resolved.repository.url},
+        "commit": {"subject": commit.subject, "date": commit.date.isoformat()} if commit else None,
         "trust": preview.trust.value,
         "home": preview.home.value,
         "recipe": preview.recipe.summary if preview.recipe is not None else None,
         "environment": preview.key,
         "environment_status": preview.environment.value if preview.environment is not None else None,
+        "environment_bytes": preview.environment_bytes,
+        "typical_seconds": preview.typical_seconds,
         "server_name": preview.server_name,
         "running": preview.running,
         "problem": preview.problem,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
@@ -12,6 +13,7 @@ from launcher.web.assets import built_assets
 from launcher.web.base import BaseHandler, log, log_text
 from launcher.web.limits import LaunchRate, StreamSlots
 from launcher.web.metrics import WebMetrics
+from launcher.web.openapi import OpenApiHandler
 from launcher.web.pages import NotFoundHandler
 from launcher.web.routes import routes
 from launcher.web.service import Health
@@ -42,7 +44,7 @@ def make_application(parts: WebParts) -> LauncherApplication:
     hub_auth = parts.hub_auth or HubOAuth(allow_token_in_url=False, cache_max_age=_LOGIN_CACHE_SECONDS)
     metrics = WebMetrics()
     return LauncherApplication(
-        [*parts.extra_handlers, *routes(settings.service_prefix)],
+        [*parts.extra_handlers, *routes(settings.service_prefix), _described(settings.service_prefix)],
         default_handler_class=NotFoundHandler,
         log_function=_log_request,
         cookie_secret=settings.cookie_secret,
@@ -61,6 +63,11 @@ def make_application(parts: WebParts) -> LauncherApplication:
         health=Health(tuple(parts.health_checks)),
         metrics=metrics,
     )
+
+
+def _described(prefix: str) -> tuple[str, type[OpenApiHandler]]:
+    """The address of the API's description, which is made from all the others."""
+    return (re.escape(prefix) + r"api/v1/openapi\.json", OpenApiHandler)
 
 
 def _log_request(handler: RequestHandler) -> None:

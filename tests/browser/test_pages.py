@@ -9,7 +9,15 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.support.browser import in_session, launch_link, log_in, profile, servers, shot
+from tests.support.browser import (
+    accessibility_problems,
+    in_session,
+    launch_link,
+    log_in,
+    profile,
+    servers,
+    shot,
+)
 from tests.support.running import eventually, service_process
 
 WIDE = "document.scrollingElement.scrollWidth - window.innerWidth"
@@ -24,7 +32,7 @@ END
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_a_small_screen_in_light_and_dark(up, chromium, repository, gates, scheme):
+def test_every_page_fits_a_small_screen_and_is_accessible(up, chromium, repository, gates, scheme):
     long = f"a-repository-with-a-rather-long-name-as-people-do-give-them-{scheme}"
     asks = repository(long, {"requirements.txt": "humanize\n"})
     builds = repository(f"trusted-{long}", {"postBuild": gates.script(scheme)})
@@ -33,6 +41,10 @@ def test_every_page_fits_a_small_screen_in_light_and_dark(up, chromium, reposito
         page.set_viewport_size({"width": 360, "height": 740})
         pages = {
             "home": up.service,
+            "errors": f"{up.service}errors",
+            "builds": f"{up.service}builds",
+            "links": f"{up.service}links",
+            "environments": f"{up.service}environments",
             "about": f"{up.service}about",
             "ask": launch_link(up, asks, f"?labpath={'deep/' * 20}index.ipynb"),
             "error": launch_link(up, "gh/only-one-part"),
@@ -44,6 +56,7 @@ def test_every_page_fits_a_small_screen_in_light_and_dark(up, chromium, reposito
                 expect(page.get_by_role("log")).to_contain_text("at the gate")
             shot(page, f"small-{scheme}-{name}")
             assert page.evaluate(WIDE) <= 0, name
+            assert accessibility_problems(page) == [], name
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         darkness = sum(int(part) for part in re.findall(r"\d+", background)[:3])
         assert (darkness < 3 * 64) == (scheme == "dark")
@@ -51,6 +64,7 @@ def test_every_page_fits_a_small_screen_in_light_and_dark(up, chromium, reposito
         expect(page.get_by_role("alert")).to_be_visible()
         shot(page, f"small-{scheme}-failed")
         assert page.evaluate(WIDE) <= 0
+        assert accessibility_problems(page) == []
 
 
 def test_the_page_goes_on_by_itself_when_the_service_is_killed_mid_build(up, page, repository, gates):

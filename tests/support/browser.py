@@ -99,3 +99,13 @@ def in_session(up: RunningLauncher, page: Page, *, seconds: float = 60) -> None:
     """Wait until the page is inside a session of the user."""
     address = re.compile(re.escape(f"{up.url}/user/{up.user}/") + r"[a-z0-9-]+/")
     page.wait_for_url(address, timeout=seconds * 1000, wait_until="commit")
+
+
+def accessibility_problems(page: Page) -> list[str]:
+    """What axe finds wrong with the page as it is now, one line for each rule."""
+    source = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.exists():
+        pytest.skip("axe-core is not there: run scripts/setup with LAUNCHER_EXTRAS=test")
+    page.evaluate(source.read_text())
+    found = page.evaluate("axe.run().then((result) => result.violations)")
+    return [f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}" for one in found]

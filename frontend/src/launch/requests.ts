@@ -1,6 +1,9 @@
 /** What the launch page asks the server, and the page's own build token, which it renews before it asks again. */
+import type { components } from "../api/schema";
 import { t } from "../common/words";
 import { StreamRefused } from "./eventStream";
+
+type Answers = components["schemas"];
 
 /** What the server puts into the page. */
 export interface LaunchPage {
@@ -35,9 +38,9 @@ export function requests(page: LaunchPage): LaunchRequests {
     const response = await fetch(page.renewUrl, {
       method: "POST",
       headers: { ...headers, "Content-Type": "application/json" },
-      body: JSON.stringify({ spec: page.specPath, build_token: token }),
+      body: JSON.stringify({ spec: page.specPath, build_token: token } satisfies Answers["BuildTokenWish"]),
     });
-    if (response.ok) token = String(((await response.json()) as { build_token: unknown }).build_token);
+    if (response.ok) token = ((await response.json()) as Answers["BuildTokenAnswer"]).build_token;
     else if (response.status < 500 && response.status !== 429) throw new StreamRefused(response.status);
   }
 
@@ -53,7 +56,7 @@ export function requests(page: LaunchPage): LaunchRequests {
     async cancel(buildId) {
       try {
         const response = await fetch(page.buildsUrl + encodeURIComponent(buildId), { method: "DELETE", headers });
-        return response.ok ? "" : errorMessage(await response.json());
+        return response.ok ? "" : ((await response.json()) as Answers["ProblemAnswer"]).error.message;
       } catch {
         return t("launch.unreachable");
       }
@@ -61,16 +64,10 @@ export function requests(page: LaunchPage): LaunchRequests {
     async share(buildId) {
       try {
         const response = await fetch(`${page.buildsUrl}${encodeURIComponent(buildId)}/share`, { headers });
-        const body = (await response.json()) as { share?: { url?: unknown } };
-        return typeof body.share?.url === "string" ? body.share.url : "";
+        return response.ok ? ((await response.json()) as Answers["ShareAnswer"]).share.url : "";
       } catch {
         return "";
       }
     },
   };
-}
-
-function errorMessage(body: unknown): string {
-  const message = (body as { error?: { message?: unknown } }).error?.message;
-  return typeof message === "string" ? message : t("launch.unreachable");
 }
