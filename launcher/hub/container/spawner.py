@@ -6,8 +6,9 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from jupyterhub import orm
 from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner, Spawner
 from jupyterhub.utils import random_port
 from traitlets import Bool, default
@@ -22,6 +23,7 @@ from launcher.hub.container.egress import SharedEgress, session_policy
 from launcher.hub.container.engine import HubEngine, hub_engine
 from launcher.hub.container.images import baked_in, base_image, environment_image, other_image
 from launcher.hub.container.order import Ports, furnish_ways, session_order, session_ways, with_ways
+from launcher.hub.container.reap import reap_sessions
 from launcher.hub.container.relays import keep_open, open_ways
 from launcher.hub.homes import directory_name, give_tree
 from launcher.hub.inside.lock import is_held
@@ -52,6 +54,8 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
     wait_for_death: Any
     internal_ssl: Any
     _on_engine: HubEngine
+    _starting: ClassVar[set[tuple[str, str]]] = set()
+    _reaping: ClassVar[asyncio.Future[None] | None] = None
     _chosen: Image
 
     @classmethod
@@ -135,7 +139,33 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
         except LauncherError as error:
             raise as_http_error(error) from error
         self.ip, self.port = "127.0.0.1", random_port()
-        return await super().start()
+        self._starting.add((self.user.name, self.name))
+        try:
+            self._reap_once()
+            return await super().start()
+        finally:
+            self._starting.discard((self.user.name, self.name))
+
+    def _reap_once(self) -> None:
+        """Remove what a hub before this one left, beside the first start of this one."""
+        cls = type(self)
+        if cls._reaping is None:
+            cls._reaping = asyncio.ensure_future(self._reap())
+
+    async def _reap(self) -> None:
+        try:
+            for name in await reap_sessions(self._engine, self.launch_settings, self._is_known):
+                self.log.warning("Removed %s, a session's container that the hub did not know", name)
+        except LauncherError:
+            self.log.exception("Containers of sessions that the hub does not know could not be removed")
+
+    def _is_known(self, user: str, server: str) -> bool:
+        """Whether the Hub has that server, or is starting it."""
+        if (user, server) in self._starting:
+            return True
+        found = self.user.db.query(orm.Spawner).join(orm.User, orm.Spawner.user)
+        found = found.filter(orm.User.name == user, orm.Spawner.name == server, orm.Spawner.server_id.isnot(None))
+        return found.first() is not None
 
     async def run_session(self, plan: LaunchPlan | None, *, home: Path, run: Path) -> asyncio.Future[int]:
         """Start the container and open its ways."""
