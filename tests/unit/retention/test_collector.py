@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from launcher.errors import BuildFailed
-from launcher.models import BuildId, EnvironmentSize
+from launcher.models import BuildId, EnvironmentSize, Storage
 from launcher.retention.policy import Reason, RetentionPolicy
 from tests.support import examples
 from tests.support.retention import ANA, World
@@ -59,6 +59,27 @@ async def test_what_is_pinned_used_by_a_session_starting_or_being_built_stays(wo
     await world.collector().collect()
     assert {int(one.row.key, 16) for one in world.store.environments_page()} == {0, 1, 2, 3, 4}
     world.builder.release()
+
+
+@pytest.mark.parametrize("what", ["session", "click", "pin"])
+async def test_what_somebody_begins_to_use_during_a_pass_stays(world, monkeypatch, what) -> None:
+    reference = await world.environment(1)
+    world.later(days=40)
+    measured = world.builder.storage
+
+    async def meanwhile(references: frozenset[str] | None = None) -> Storage:
+        """The pass has asked who uses what, and goes on to decide."""
+        if what == "session":
+            world.users.add(reference)
+        elif what == "click":
+            world.store.touch_environment(examples.key(1))
+        else:
+            world.store.pin_environment(examples.key(1), pinned=True)
+        return await measured(references)
+
+    monkeypatch.setattr(world.builder, "storage", meanwhile)
+    assert (await world.collector().collect()).environments == []
+    assert await world.keys() == {1}
 
 
 async def test_a_session_that_ran_for_long_keeps_its_environment_for_as_long_again(world) -> None:
