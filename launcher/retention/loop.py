@@ -25,6 +25,7 @@ logger = structlog.get_logger(__name__)
 DISK_FULL = "The disk of this hub is nearly full. Builds go on as soon as there is room."
 _LOOK_SECONDS = 15.0
 _PASS_SECONDS = 3600.0
+_FIRST_PASS_SECONDS = 60.0  # who starts a hub wants to use it, not to wait for its disk
 _MEASURE_SECONDS = 600.0
 _AGAIN_SECONDS = 60.0  # when there was nothing more to remove
 _MORE = 1.25  # room is made for this much of the limit, so that the next build is not held again
@@ -57,7 +58,7 @@ class Retention:
         self._free = free
         self._look_seconds = look_seconds
         self._pass_seconds = pass_seconds
-        self._next_pass = 0.0
+        self._next_pass = time.monotonic() + min(_FIRST_PASS_SECONDS, pass_seconds)
         self._next_measure = 0.0
         self._next_room = 0.0
         self._wake = asyncio.Event()

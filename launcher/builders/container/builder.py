@@ -37,6 +37,7 @@ class ContainerBuilder:
     def __init__(self, config: ContainerBuilderConfig, site: Site, ways: Sequence[Way] = ()) -> None:
         self._config = config
         self._site = site
+        self._storage: Path | None = None
         self._ways: tuple[Way, ...] = (UvWay(site, config), *ways)
         parts = [site.base.id, *(way.fingerprint for way in self._ways)]
         self.fingerprint = f"container-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
@@ -113,9 +114,10 @@ class ContainerBuilder:
 
     async def places(self) -> tuple[Path, ...]:
         """Where the engine keeps images, and where caches and builds are."""
-        async with self._site.engine() as engine:
-            storage_directory = (await engine.info()).storage
-        return Path(storage_directory), self._config.cache, self._config.work
+        if self._storage is None:  # podman takes a second for the answer, and is asked every few seconds
+            async with self._site.engine() as engine:
+                self._storage = Path((await engine.info()).storage)
+        return self._storage, self._config.cache, self._config.work
 
     async def meta(self, reference: str) -> EnvironmentImage | None:
         """What is known of an environment, or None when it is not there."""

@@ -108,6 +108,22 @@ async def test_a_wish_to_remove_is_found_without_being_told(world, retention) ->
             await asyncio.sleep(0.002)
 
 
+async def test_passes_are_made_by_themselves(world, disk) -> None:
+    await world.builds.start()
+    await world.environment(1)
+    world.later(days=40)
+    policy = RetentionPolicy(max_age=timedelta(days=30))
+    collector = world.collector(policy)
+    retention = Retention(
+        collector, world.store, world.builder, world.builds, free=disk, look_seconds=0.005, pass_seconds=0.01
+    )
+    await retention.start()
+    async with asyncio.timeout(10):
+        while await world.builder.references():  # noqa: ASYNC110 - a test looks from outside
+            await asyncio.sleep(0.002)
+    await retention.stop()
+
+
 async def test_trouble_does_not_end_the_loop(world, disk, retention, monkeypatch) -> None:
     disk.broken = True
     await retention.start()
