@@ -58,7 +58,7 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     from launcher.engine.base_image import base_image_name
     from launcher.engine.find import find_engine
     from launcher.engine.labels import Kind, ours
-    from launcher.engine.registry import Registry
+    from launcher.engine.registry import configured_registry
 
     address = find_engine(containers.engine, settings.state)
     labels = ours(settings.state, Kind.BUILD)
@@ -68,11 +68,9 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     builder = ContainerBuilder(
         config, site, [DockerfileWay(site, config, containers.allowed_base_images), StockWay(site, config)]
     )
-    if not containers.registry:
+    registry = configured_registry(containers, settings.state)
+    if registry is None:
         return builder
-    credentials = Path(containers.registry_credentials).expanduser() if containers.registry_credentials else None
-    registry = Registry(containers.registry, credentials, settings.state / "registry")
-    registry.login()  # says now what would be in the way later
     return SharedBuilder(builder, registry, site.engine)
 
 
@@ -116,6 +114,10 @@ def runtime_findings(settings: Settings) -> Iterator[Finding]:
         from launcher.engine.prepare import base_image_finding
 
         yield base_image_finding(settings.containers, settings.state)
+        if settings.containers.registry:
+            from launcher.engine.registry import registry_finding
+
+            yield registry_finding(settings.containers, settings.state)
     else:
         server = Path(settings.server_environment)
         hint = f"Make it: launcher server-environment {server}"

@@ -7,6 +7,7 @@ replace it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ import docker.errors
 import structlog
 
 from launcher.engine.client import Engine
-from launcher.errors import ConfigurationInvalid, EngineError, RegistryUnavailable
+from launcher.engine.config import ContainerSettings
+from launcher.engine.find import find_engine
+from launcher.errors import ConfigurationInvalid, EngineError, LauncherError, RegistryUnavailable
+from launcher.findings import Finding
 
 logger = structlog.get_logger(__name__)
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
@@ -124,6 +128,32 @@ class Registry:
         """Forget the digest of an image that nobody asks for any more."""
         if _IMAGE_ID.fullmatch(image):
             (self._memory / image.removeprefix("sha256:")).unlink(missing_ok=True)
+
+
+def configured_registry(settings: ContainerSettings, state: Path) -> Registry | None:
+    """The registry of the settings; None when there is none. Raises ConfigurationInvalid when it cannot be used."""
+    if not settings.registry:
+        return None
+    file = settings.registry_credentials
+    registry = Registry(settings.registry, Path(file).expanduser() if file else None, state / "registry")
+    registry.login()
+    return registry
+
+
+def registry_finding(settings: ContainerSettings, state: Path) -> Finding:
+    """Whether the registry of the settings answers this engine, and takes the password."""
+
+    async def ask() -> None:
+        registry = configured_registry(settings, state)
+        if registry is not None:
+            async with Engine(find_engine(settings.engine, state)) as engine:
+                await registry.pull(engine, f"sha256:{'0' * 64}")  # nothing has that id
+
+    try:
+        asyncio.run(ask())
+    except LauncherError as error:
+        return Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
+    return Finding(good=True, what=f"registry {settings.registry}")
 
 
 def _in_words(error: EngineError) -> RegistryUnavailable:

@@ -19,8 +19,9 @@ from launcher.builders.container.shared import SharedBuilder
 from launcher.builders.fake import FakeBuilder
 from launcher.engine.base import ImageConfig
 from launcher.engine.client import Engine
+from launcher.engine.config import LauncherContainers
 from launcher.engine.find import EngineAddress
-from launcher.engine.registry import Registry
+from launcher.engine.registry import Registry, registry_finding
 from launcher.engine.service import OwnEngine
 from launcher.errors import ConfigurationInvalid, RegistryUnavailable
 from launcher.models import BuildRequest, BuiltEnvironment, RecipeKind, SessionMode
@@ -149,6 +150,19 @@ def test_odd_settings_are_refused_with_words(registry_server, tmp_path) -> None:
     ):
         with pytest.raises(ConfigurationInvalid, match=words):
             Registry(repository, file, tmp_path).login()
+
+
+def test_the_check_says_whether_the_registry_can_be_used(address, registry_server, tmp_path) -> None:
+    good, wrong = registry_server.login("good.json"), registry_server.login("wrong.json", "guessed")
+    found = []
+    for file in (good, wrong, tmp_path / "nowhere"):
+        traits = LauncherContainers(engine=address.url, registry=f"{registry_server.host}/x")
+        traits.registry_credentials = str(file)
+        found.append(registry_finding(traits.settings(), tmp_path))
+    assert [finding.good for finding in found] == [True, False, False]
+    assert found[0].what == f"registry {registry_server.host}/x"
+    assert "password" in found[1].what
+    assert "cannot be read" in found[2].what
 
 
 class OneImage(FakeBuilder):
