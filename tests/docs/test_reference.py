@@ -289,7 +289,7 @@ def test_every_field_of_the_ready_event_is_documented():
 
 @pytest.mark.parametrize("kind", RecipeKind, ids=lambda kind: kind.name)
 def test_a_kind_of_recipe_is_documented_with_whether_it_works_here(kind):
-    support = page("reference/recipe-files.md").partition("## What the process runtime can do")[2]
+    support = page("reference/recipe-files.md").partition("## What the runtimes can do")[2]
     assert f"`{kind.name}`" in support
     assert kind.name in GENERATE.recipe_files() or kind is RecipeKind.PIPFILE
 
