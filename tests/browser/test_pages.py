@@ -78,8 +78,6 @@ def test_the_page_goes_on_by_itself_when_the_service_is_killed_mid_build(up, pag
     psutil.wait_procs([service], timeout=20)
     eventually(lambda: requests.get(f"{up.service}health", timeout=5).ok, what="the service after its death")
     page.clock.fast_forward(31_000)  # the proxy keeps the dead stream open: the page must find the silence strange
-    expect(log).to_contain_text("Waiting for build to start")
-    assert log.inner_text().count("Waiting for build to start") == 1
     gates.open("killed")
     in_session(up, page)
     up.stop_sessions()

@@ -75,7 +75,10 @@ def shot(page: Page, name: str) -> None:
     """Save a picture of the page for people to look at."""
     if directory := os.environ.get(SCREENSHOTS):
         Path(directory).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(directory, f"{name}.png")), full_page=True)
+        size, height = page.viewport_size, page.evaluate("document.documentElement.scrollHeight")
+        page.set_viewport_size({**size, "height": max(height, size["height"])})  # frames are drawn only where one looks
+        page.screenshot(path=str(Path(directory, f"{name}.png")))
+        page.set_viewport_size(size)
 
 
 def log_in(context: BrowserContext, up: RunningLauncher) -> Page:
