@@ -50,11 +50,12 @@ class Podman:
     def __init__(self, socket: str, variables: dict[str, str]) -> None:
         self._socket = socket
         self._variables = variables
+        self._directory = tempfile.TemporaryDirectory(prefix="benchmark-repo2docker-")
 
     @cached_property
     def config(self) -> Path:
         """Settings of repo2docker, in a directory of its own."""
-        path = Path(tempfile.mkdtemp(prefix="benchmark-repo2docker-")) / "config.py"
+        path = Path(self._directory.name) / "config.py"
         path.write_text(_CONFIG)
         return path
 
