@@ -625,7 +625,7 @@ async def test_a_scheduler_that_crashes_takes_its_cluster_along(bench: Bench) ->
 async def test_a_worker_that_will_not_end_is_gone_with_its_cluster(bench: Bench, *, crash: bool) -> None:
     cluster = await bench.start(bench.session())
     await cluster.worker()
-    freeze = "lambda: __import__('threading').Timer(0.2, os.kill, (os.getpid(), __import__('signal').SIGSTOP)).start()"
+    freeze = "lambda: __import__('threading').Timer(1, os.kill, (os.getpid(), __import__('signal').SIGSTOP)).start()"
     await cluster.outcomes(freeze)
     outermost = min(bench.processes(cluster.name), key=lambda one: one.pid)
     family = [outermost, *outermost.children(recursive=True)]
