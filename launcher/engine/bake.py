@@ -55,14 +55,6 @@ Say = Callable[[str], None]
 """Where words of progress go."""
 
 
-async def find_base_image(engine: Engine, settings: ContainerSettings) -> Image:
-    """The base image that the settings ask for. Raises EngineError when it is not there."""
-    image = await engine.image(base_image_name(settings))
-    if image is None:
-        raise EngineError("The base image is not there.", hint="Make it: launcher base-image")
-    return image
-
-
 async def make_base_image(engine: Engine, settings: ContainerSettings, state: Path, say: Say) -> Image:
     """Make the base image, or leave it when it is there. Takes one or two minutes, and needs the network.
 

@@ -5,73 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from functools import partial
+from typing import Self
 
-from aiodocker.execs import Exec
 from aiodocker.stream import Stream
 
 from launcher.engine.ask import changes, container_body, docker_limits, podman_limits, with_labels
 from launcher.engine.base import Container, ContainerOrder, Ended, EngineInfo, Image, ImageConfig
 from launcher.engine.connection import CONFLICT, Body, Connection, in_sentences, last_line
 from launcher.engine.find import EngineAddress
+from launcher.engine.output import Executed, Output, Running
 from launcher.engine.read import container_from, engine_info, image_from
 from launcher.engine.transfers import Transfers
 from launcher.engine.volumes import Volumes
-from launcher.errors import EngineError, EngineUnavailable
+from launcher.errors import EngineError
 
 _KILLED = 137
 _ARCHIVE = "application/x-tar"
 _PIECE = 2**20
-_LOOKS, _LOOK_SECONDS = 100, 0.05
-
-
-class Output:
-    """What a command writes to its output and error output, in the order in which it arrives.
-
-    Iterate over it once. Who reads slowly slows the writers down. Raises EngineUnavailable when the engine goes away.
-    """
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with in_sentences():
-            while (message := await self._stream.read_out()) is not None:
-                yield message.data
-
-
-class Running:
-    """A container that was started with somebody listening, see `Engine.run`: its ``id`` and ``output``."""
-
-    def __init__(self, engine: Engine, identifier: str, stream: Stream) -> None:
-        self.id = identifier
-        self.output = Output(stream)
-        self._engine = engine
-
-    async def wait(self) -> Ended:
-        """Wait until it has ended; read its output meanwhile, or it may never end."""
-        return await self._engine.wait(self.id)
-
-
-class Executed:
-    """A command in a container that runs already, see `Engine.execute`: its ``output``, then its ``status``."""
-
-    def __init__(self, command: Exec, stream: Stream) -> None:
-        self.output = Output(stream)
-        self._command = command
-
-    async def status(self) -> int:
-        """The exit status, after the output has been read to its end.
-
-        Raises EngineUnavailable when the engine went away and does not see the command end.
-        """
-        for _ in range(_LOOKS):  # the output ends a moment before the engine knows how the command did
-            with in_sentences():
-                found = await self._command.inspect()
-            if not found["Running"] and found["ExitCode"] is not None:
-                return int(found["ExitCode"])
-            await asyncio.sleep(_LOOK_SECONDS)
-        raise EngineUnavailable("The container engine lost sight of a command.", hint="Try again.")
 
 
 class Engine:
@@ -190,11 +141,6 @@ class Engine:
             raise EngineError("The container engine lost an image that it had just made.", hint="Try again.")
         return image.id
 
-    async def disk_use(self) -> Mapping[str, Any]:
-        """What images and containers take, as Docker's ``GET /system/df`` says it."""
-        found: Mapping[str, Any] = await self._connection.json("system/df", patient=True)
-        return found
-
     # Containers
 
     async def create(self, order: ContainerOrder) -> str:
@@ -219,15 +165,9 @@ class Engine:
         try:
             async with self._listening(container) as stream:
                 await self.start(container)
-                yield Running(self, container, stream)
+                yield Running(container, Output(stream), partial(self.wait, container))
         finally:
             await asyncio.shield(self.remove(container))
-
-    @asynccontextmanager
-    async def listen(self, container: str) -> AsyncIterator[Output]:
-        """Hear what a container writes from now on; before `start`, all of it."""
-        async with self._listening(container) as stream:
-            yield Output(stream)
 
     @asynccontextmanager
     async def _listening(self, container: str) -> AsyncIterator[Stream]:

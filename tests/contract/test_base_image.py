@@ -1,12 +1,17 @@
 """The base image, as scripts/setup-tests made it on a real engine."""
 
+from dataclasses import replace
+
 import pytest
 
-from launcher.engine.bake import find_base_image, make_base_image
+from launcher.cli import main
+from launcher.engine.bake import make_base_image
 from launcher.engine.base import ContainerOrder
 from launcher.engine.base_image import INTERPRETER, SERVER_ENVIRONMENT, base_image_name, inputs
 from launcher.engine.config import LauncherContainers
+from launcher.engine.find import look_for_engine
 from launcher.engine.labels import INPUTS, KIND, STATE, Kind, ours
+from launcher.engine.prepare import base_image_finding, engine_findings
 from launcher.errors import EngineError
 from tests.support.engine import SETTINGS, base_image, container_engine, engine  # noqa: F401 - fixtures
 
@@ -67,7 +72,41 @@ async def test_it_is_made_once(engine, base_image, tmp_path):  # noqa: F811
 
 async def test_another_one_that_is_not_there_is_named_with_what_to_do(engine, tmp_path):  # noqa: F811
     named = LauncherContainers(base_image="localhost/nobody/made:this").settings()
-    for make in (find_base_image(engine, named), make_base_image(engine, named, tmp_path, print)):
-        with pytest.raises(EngineError) as raised:
-            await make
-        assert "launcher base-image" in raised.value.hint
+    with pytest.raises(EngineError) as raised:
+        await make_base_image(engine, named, tmp_path, print)
+    assert "launcher base-image" in raised.value.hint
+
+
+def test_the_command_says_its_name_and_makes_it_once(base_image, container_engine, tmp_path, capfd, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("DOCKER_HOST", container_engine.url)
+    assert main(["base-image", "--state", str(tmp_path)]) == 0
+    assert capfd.readouterr() == (f"{base_image_name(SETTINGS)} {base_image}\n", "")
+
+
+def test_the_check_says_which_engine_there_is_and_whether_the_image_is(base_image, container_engine, tmp_path):  # noqa: F811
+    there = replace(SETTINGS, engine=container_engine.url)
+    engine_line, limits_line = engine_findings(there, tmp_path)
+    assert engine_line.good
+    assert "c.LauncherContainers.engine" in engine_line.what
+    assert "limits of containers: " in limits_line.what
+    assert base_image_finding(there, tmp_path).good
+    other = base_image_finding(replace(there, base_packages=("gcc",)), tmp_path)
+    assert (other.good, "launcher base-image" in other.hint) == (False, True)
+
+
+def test_the_check_starts_no_engine_of_our_own_that_was_never_used(container_engine, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    if look_for_engine("", tmp_path).own is None:
+        pytest.skip("this machine has an engine that listens")
+    (finding,) = engine_findings(SETTINGS, tmp_path)
+    assert (finding.good, "one of its own" in finding.what) == (True, True)
+    assert not base_image_finding(SETTINGS, tmp_path).good
+    assert not (tmp_path / "engine").exists()
+
+
+def test_an_engine_that_is_named_and_gone_is_missing(tmp_path):
+    gone = replace(SETTINGS, engine=f"unix://{tmp_path}/gone.sock")
+    (finding,) = engine_findings(gone, tmp_path)
+    assert (finding.good, "is not there" in finding.what) == (False, True)
+    assert not base_image_finding(gone, tmp_path).good

@@ -18,7 +18,7 @@ from launcher.builders.uv.output import Tail, follow
 from launcher.builders.uv.runtime import Outcome, View
 from launcher.engine.base import Ended
 from launcher.engine.cgroups import memory_kills
-from launcher.engine.client import Running
+from launcher.engine.output import Running
 from launcher.errors import EngineError, EngineUnavailable
 
 
