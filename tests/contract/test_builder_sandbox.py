@@ -216,6 +216,15 @@ async def test_a_source_distribution_cannot_poison_the_wheel_cache(bench: Bench)
     assert bench.run(again, "/srv/environment/bin/python", "-c", "import alpha").returncode == 0
 
 
+async def test_links_that_a_source_distribution_plants_lead_no_later_step_into_the_wheel_cache(bench: Bench) -> None:
+    hook = (
+        "import os\nplace = '/srv/environment/share'\nos.path.lexists(place) or os.symlink('/srv/cache/wheels', place)"
+    )
+    sdist(bench.index.directory, "wicked", hook=hook)
+    await bench.build({"requirements.txt": "wicked\n"}, RecipeKind.REQUIREMENTS, "requirements.txt")
+    assert not (bench.config.cache / "wheels" / "jupyter").exists()
+
+
 @BOTH
 async def test_a_wheels_startup_code_runs_only_where_nothing_can_be_written(bench: Bench) -> None:
     code = "import os; open('/srv/environment/touched', 'w')"

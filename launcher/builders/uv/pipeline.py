@@ -16,7 +16,7 @@ from launcher.builders.uv.dask import DaskPackages, advice, cannot_run
 from launcher.builders.uv.egress import running
 from launcher.builders.uv.lock import Lock, LockedPackage
 from launcher.builders.uv.resolve import NEEDS_BUILD, Resolver
-from launcher.builders.uv.runtime import Finished, Publisher, StepRunner
+from launcher.builders.uv.runtime import Finished, Publisher, StepRunner, View
 from launcher.builders.uv.steps import Steps
 from launcher.builders.uv.workspace import EXCHANGE, FINISH, SNAPSHOT, UV, Workspace
 from launcher.environments import visible_files
@@ -64,6 +64,7 @@ class Build:
         self._fingerprint = fingerprint
         self._steps = Steps(workspace, runner, request.recipe, log, config)
         self._editable = False
+        self._touched = False  # whether code of others could write to the environment: then it may hold links of theirs
         self._checked_out: frozenset[Path] = frozenset()
 
     async def run(self) -> BuiltEnvironment:
@@ -121,15 +122,14 @@ class Build:
 
     async def _fill(self, lock: Lock, resolver: Resolver) -> None:
         """Install everything into the virtualenv."""
-        foreign = self._runs_foreign_code(lock)
-        await self._install_locked(lock, resolver, foreign=foreign)
+        self._touched = self._runs_foreign_code(lock)
+        await self._install_locked(lock, resolver)
         for package in (*lock.version_control, *lock.local):
             await self._install_source(package)
         if self._recipe.installs_project and not lock.local:
             await self._install_source(LockedPackage("", REPOSITORY, editable=self._recipe.editable))
         kernel = [str(self._workspace.interpreter.executable), "-I", "-S", FINISH, ENVIRONMENT]
-        view = self._workspace.foreign() if foreign else self._workspace.clean()
-        await self._steps.run("Writing the kernel's description", view, kernel)
+        await self._steps.run("Writing the kernel's description", self._writing, kernel)
         if self._recipe.post_build:
             await self._post_build(self._recipe.post_build)
         program = _KERNEL_LOADS if self._publisher.final else "import ipykernel_launcher"
@@ -137,9 +137,14 @@ class Build:
         await self._steps.run("Starting the kernel's package", self._workspace.checking(), check)
         await self._prove_dask(lock)
         if self._publisher.final:
-            await self._compile(foreign=foreign)
+            await self._compile()
 
-    async def _compile(self, *, foreign: bool) -> None:
+    @property
+    def _writing(self) -> View:
+        """For a step of ours that writes to the environment: links of others in it must not lead to what is shared."""
+        return self._workspace.foreign() if self._touched else self._workspace.clean()
+
+    async def _compile(self) -> None:
         """Compile what the kernel loads: who cannot write to an environment would compile it at every start."""
         try:
             loaded = self._workspace.read(_LOADED).splitlines()
@@ -149,7 +154,7 @@ class Build:
         names = self._workspace.write("compile.txt", "".join(f"{path}\n" for path in ours))
         python = [str(self._workspace.interpreter.executable), "-I", "-S", "-m", "compileall", "-q", "-i", names]
         # What cannot be compiled stays as it is.
-        await self._steps.attempt(self._workspace.foreign() if foreign else self._workspace.clean(), python, quiet=True)
+        await self._steps.attempt(self._writing, python, quiet=True)
 
     async def _prove_dask(self, lock: Lock) -> None:
         """Refuse versions of Dask's packages that cannot run together, before a cluster hangs because of them."""
@@ -160,10 +165,10 @@ class Build:
         if outcome.status:
             raise cannot_run(lock, advice(self._recipe, self._steps.recipe_file))
 
-    async def _install_locked(self, lock: Lock, resolver: Resolver, *, foreign: bool) -> None:
+    async def _install_locked(self, lock: Lock, resolver: Resolver) -> None:
         """The packages that hashes vouch for: wheels only and linked when nobody can write through the links."""
         source = self._workspace.write("install.txt", lock.hashed)
-        link_mode = {"UV_LINK_MODE": "copy" if foreign else "hardlink"}
+        link_mode = {"UV_LINK_MODE": "copy" if self._touched else "hardlink"}
         await self._make_venv()
         command = [UV, "pip", "install", "--no-deps", "--require-hashes", "--python", _PYTHON, "-r", source]
         command += resolver.strategy
@@ -174,6 +179,7 @@ class Build:
             self._log.write(outcome.tail)
         elif outcome.status and NEEDS_BUILD.search(outcome.tail):
             await self._make_venv()  # nothing linked to the shared cache may be there when foreign code runs
+            self._touched = True
             outcome = await self._steps.attempt(self._workspace.foreign(), command)
         if outcome.status:
             raise self._steps.failure("Installing the packages", outcome)
@@ -212,7 +218,7 @@ class Build:
             await asyncio.to_thread(harvest.move_new, place, before[place], target)
 
     async def _publish(self, name: str, lock: Lock, mode: SessionMode) -> BuiltEnvironment:
-        if self._runs_foreign_code(lock):
+        if self._touched:
             await asyncio.to_thread(harvest.drop_privileges, self._workspace.staging)
         finished = Finished(
             lock=lock,
