@@ -65,9 +65,9 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     with ThreadPoolExecutor(1) as aside:  # the caller's own event loop may be running
         site = aside.submit(asyncio.run, look_at(address, base_image_name(containers), labels)).result()
     config = ContainerBuilderConfig.from_environment(settings.state, **common)
-    builder = ContainerBuilder(
-        config, site, [DockerfileWay(site, config, containers.allowed_base_images), StockWay(site, config)]
-    )
+    dockerfiles = DockerfileWay(site, config, containers.allowed_base_images)
+    stock = StockWay(site, config, containers.repo2docker_base_image)
+    builder = ContainerBuilder(config, site, [dockerfiles, stock])
     registry = configured_registry(containers, settings.state)
     if registry is None:
         return builder
