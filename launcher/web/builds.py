@@ -53,14 +53,22 @@ class BuildPageHandler(NavigatedHandler):
         build = self.parts.history.one(person, BuildId(build_id), shared=shared)
         key = self.first_argument("key") if shared else None
         page = f"{self.public_origin}{self.web.service_prefix}builds/{build_id}"
+        api = f"{self.web.service_prefix}api/v1/builds/{build_id}"
+        query = f"?key={key}" if key else ""
         self.render_page(
             "build.html",
             build=build,
             row=build.row,
             log="".join(await self._end_of_log(build_id, shared=shared)),
-            query=f"?key={key}" if key else "",
+            live={
+                "events": f"{api}/events{query}",
+                "text": f"{api}/log{query}",
+                "xsrf": self.xsrf_for_forms(),
+                "open": build.row.is_open,
+                "failure": build.error.message if build.error else None,
+            },
             share=f"{page}?key={key or self.share_keys.key(build_id)}",
-            refresh_seconds=_REFRESH_SECONDS if build.row.is_open else None,
+            refresh_seconds=_REFRESH_SECONDS,
             amounts=amounts,
             xsrf_token=self.xsrf_for_forms(),
         )
