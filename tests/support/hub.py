@@ -17,7 +17,7 @@ from typing import Any, Self
 import requests
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_START_SECONDS = 60
+_START_SECONDS = 120
 _ADMIN_TOKEN = "test-admin-token-0123456789abcdef"
 
 _CONFIG = """

@@ -304,16 +304,16 @@ def people_of(service, world):
 def test_sessions_outlive_hub_relay_and_engine_and_are_found_again(world, service, bob):
     (before,) = (one for one in service.containers(world) if one.labels["launcher.user"] == "bob")
     run = record_of(world, "bob", bob).run_directory
-    bob.write("notes.txt", "kept\n")
     service.kill()
+    bob.write("notes.txt", "kept\n")  # nothing that runs needs the engine's service
     os.kill(world.hub._process.pid, signal.SIGKILL)
     world.hub._process.wait()
     for relay in relays_of(run):
         relay.kill()
-    world.hub.start()  # while the engine does not answer
+    service.start()
+    world.hub.start()
     eventually(lambda: bob.get("api/status").status_code == 200, what="the session, by a new relay")
     assert bob.read("notes.txt") == "kept\n"
-    service.start()
     (after,) = (one for one in service.containers(world) if one.labels["launcher.user"] == "bob")
     assert (after.id, after.pid) == (before.id, before.pid)
     assert world.launch("bob", world.repository("shared")).url == bob.url

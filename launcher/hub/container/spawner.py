@@ -261,9 +261,11 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
             return 0
         self._on_engine = await hub_engine(self.launch_settings)
         found = await self._engine.container(self.object_id)
-        if found is None:
-            return 0
-        return None if found.running else found.exit_status or 0
+        if found is not None and found.running:
+            return None
+        await self._engine.remove(self.object_id)  # the Hub stops nothing that has ended already
+        self.object_id = ""
+        return (found.exit_status if found is not None else None) or 0
 
     async def _keep_open(self) -> None:
         """See to it that a living session can be reached, whatever was killed meanwhile."""
@@ -274,10 +276,11 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
             self.log.exception("The ways of the session of %s could not be opened again", self._log_name)
 
     async def end_at_once(self) -> None:
-        """Kill the container."""
+        """Kill and remove the container."""
         if self.object_id:
             with suppress(EngineError):
-                await self._engine.kill(self.object_id)
+                await self._engine.remove(self.object_id)
+                self.object_id = ""
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - JupyterHub's own signature
         """End the session and remove its container."""
