@@ -195,8 +195,7 @@ def bytes_per_environment(stage: Stage, repeats: int) -> Measurement:
     more = ["humanize", "jinja2", "pyyaml", "requests", "packaging"]
     docker = repo2docker.DOCKERFILE.format(base=base_image_name(SETTINGS), index=stage.index.url)
 
-    with _launcher(stage, podman) as (up, hub):
-        hub.service("").raise_for_status()
+    with _launcher(stage, podman) as (up, _):
 
         def ours(turn: int) -> dict[str, float]:
             files = {"requirements.txt": f"pandas\n{more[turn % len(more)]}\n# {turn}\n"}
