@@ -178,6 +178,7 @@ def _containers_conf(run: Path) -> str:
         "[engine]",
         f'cgroup_manager = "{manager}"',
         'events_logger = "none"',
+        "exit_command_delay = 20",  # seconds that a small process stays behind every command in a container
         f'tmp_dir = "{run / _TEMPORARY}"',
     ]
     # crun refuses the older version of control groups.
