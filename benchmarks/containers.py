@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import statistics
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import TextIO
 
 from benchmarks import repo2docker
 from benchmarks.clicks import click_launcher
@@ -20,17 +22,21 @@ from benchmarks.rounds import Contestant, interleave
 from benchmarks.stage import NOTEBOOK, PEOPLE, SCIENCE, WATCHER_NAMES, Stage
 from benchmarks.tables import Measurement
 from launcher.engine.base_image import base_image_name
-from tests.support.engine import SETTINGS, own_engine
+from tests.support.engine import SETTINGS, STATE_DIRECTORY, own_engine
 from tests.support.git_server import commit
 from tests.support.running import RunningLauncher, running_launcher
 
 LAUNCHER, PROCESS, STOCK, PLAIN = "launcher", "launcher, processes", "repo2docker", "podman run"
 _MEBIBYTE = 2**20
+_HELD: list[TextIO] = []
 _FILES = {"requirements.txt": SCIENCE, "index.ipynb": NOTEBOOK % 0}
 
 
 def _engine() -> Podman:
-    """The engine of the tests, with the base image that scripts/setup-tests made."""
+    """The engine of the tests, with the base image that scripts/setup-tests made; no test stops it while we run."""
+    lock = (STATE_DIRECTORY / "users.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    _HELD.append(lock)
     address = own_engine()
     if address.own is None:
         raise RuntimeError("the engine of the tests is not our own")
