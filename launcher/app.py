@@ -38,8 +38,8 @@ from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
 from launcher.retention.policy import RetentionPolicy
 from launcher.runtimes import environment_users, make_builder
-from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.documents import Documents
+from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
 from launcher.sessions.parts import LaunchParts
