@@ -206,18 +206,18 @@ def bytes_per_environment(stage: Stage, repeats: int) -> Measurement:
         def ours(turn: int) -> dict[str, float]:
             files = {"requirements.txt": f"pandas\n{more[turn % len(more)]}\n# {turn}\n"}
             _, spec = stage.repository(f"b12-{turn}", files)
-            before = _taken(podman) + _below(up.state)
+            before = _taken() + _below(up.state)
             for event in up.stream(spec, build_only="true"):
                 if event.get("phase") == "failed":
                     raise RuntimeError(str(event))
-            return {quantity: (_taken(podman) + _below(up.state) - before) / _MEBIBYTE}
+            return {quantity: (_taken() + _below(up.state) - before) / _MEBIBYTE}
 
         def stock(turn: int) -> dict[str, float]:
             files = {"requirements.txt": f"pandas\n{more[turn % len(more)]}\n# {turn}\n", "Dockerfile": docker}
             stage.repository(f"b12-docker-{turn}", files)
-            before = _taken(podman)
+            before = _taken()
             repo2docker.build(podman, stage.git.url(f"b12-docker-{turn}"), cached=True)
-            return {quantity: (_taken(podman) - before) / _MEBIBYTE}
+            return {quantity: (_taken() - before) / _MEBIBYTE}
 
         ours(len(more) * 1000)  # fills the cache of wheels
         interleave(result, {LAUNCHER: ours, STOCK: stock}, repeats)
@@ -226,14 +226,16 @@ def bytes_per_environment(stage: Stage, repeats: int) -> Measurement:
     return result
 
 
-def _taken(podman: Podman) -> int:
+def _taken() -> int:
     """Bytes in the engine's storage."""
-    return _below(Path(podman("info", "--format", "{{.Store.GraphRoot}}")))
+    return _below(STATE_DIRECTORY / "engine" / "storage")
 
 
 def _below(directory: Path) -> int:
     """Bytes on disk below a directory, everything once."""
     done = subprocess.run(["du", "-s", "-B1", directory], check=False, capture_output=True, text=True)
+    if not done.stdout:
+        raise RuntimeError(f"du: {done.stderr}")
     return int(done.stdout.split()[0])
 
 
