@@ -86,6 +86,7 @@ def test_a_failure_opens_the_log_where_it_went_wrong(up, page, repository):
     page.goto(launch_link(up, repository("trusted-breaks", {"postBuild": FAILING})))
     expect(page.get_by_role("alert")).to_contain_text("postBuild failed", timeout=BUILD_MILLISECONDS)
     expect(page.locator(".line.trouble")).to_have_text("error: no compiler")
+    page.get_by_role("log").scroll_into_view_if_needed()  # the page, not the log in it
     expect(page.locator(".line.trouble")).to_be_in_viewport()
     expect(page.get_by_role("heading", level=1)).to_contain_text("could not be launched")
     shot(page, "failed-with-log")
