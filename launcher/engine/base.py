@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from launcher.engine.labels import KIND, STATE
+
+_PART = "[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+_NAME = re.compile(
+    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
+    re.ASCII,
+)
+
+
+def is_image_name(text: str) -> bool:
+    """Whether this looks like the name of an image; others can mean another image to the engine than to a policy."""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from launcher.engine.base import Image
+from launcher.engine.base import Image, is_image_name
 from launcher.engine.base_image import base_image_name
 from launcher.engine.client import Engine
 from launcher.engine.config import ContainerSettings
@@ -16,12 +16,6 @@ _OF_LOGIN = re.compile(
     r"JUPYTERHUB_.*|JPY_.*|CONFIGPROXY_.*|JUPYTER_TOKEN|JUPYTER_PASSWORD|DASK_GATEWAY__.*", re.IGNORECASE
 )
 """Variables that decide who may come in, and whom the server asks."""
-_PART = "[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
-_NAME = re.compile(
-    rf"(?:[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?",
-    re.ASCII,
-)
-"""What names of images look like. Others could mean another image to the engine than to the operator's patterns."""
 
 
 async def base_image(engine: Engine, settings: ContainerSettings) -> Image:
@@ -46,7 +40,7 @@ async def environment_image(engine: Engine, reference: str) -> Image:
 
 async def other_image(engine: Engine, name: str, allowed: Iterable[str]) -> Image:
     """An image that a person asks for by name. Raises SessionStartFailed unless the operator allows it."""
-    if not _NAME.fullmatch(name) or not any(fnmatchcase(name, pattern) for pattern in allowed):
+    if not is_image_name(name) or not any(fnmatchcase(name, pattern) for pattern in allowed):
         raise SessionStartFailed(
             "This hub does not allow that image.", hint="Choose one that it offers, or ask the people who run it."
         )

@@ -42,6 +42,8 @@ def test_stages_arguments_and_continued_lines():
         ("FROM evil.example.org/x", "does not build on evil.example.org/x"),
         ("FROM python:2.7", "does not build on python:2.7"),
         ("ARG B=evil\nFROM ${B}:1", "does not build on evil:1"),
+        ("FROM quay.io/jupyter/../../localhost/launcher/environment", "does not build on quay.io/jupyter/../.."),
+        ("FROM quay.io/jupyter/x?y", "does not build on"),
         ("FROM scratch", "an empty image"),
         ("FROM localhost/launcher/base\nCOPY --from=evil /a /a", "does not build on evil"),
         ("FROM localhost/launcher/base AS a\nCOPY --from=1 /a /a\nFROM a", "does not build on 1"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from launcher.engine.base import Image
+from launcher.engine.base import Image, is_image_name
 from launcher.engine.base_image import REPOSITORY
 from launcher.engine.client import Engine
 from launcher.errors import EngineError, RecipeUnsupported
@@ -28,7 +28,8 @@ class Bases:
             raise RecipeUnsupported(
                 f"{where}: an empty image cannot run a session.", hint=f"Start from {REPOSITORY}, or ask the operator."
             )
-        if self._is_base(name) or any(fnmatchcase(full_name(name), pattern) for pattern in self.patterns):
+        full = full_name(name)
+        if self._is_base(name) or (is_image_name(full) and any(fnmatchcase(full, one) for one in self.patterns)):
             return
         raise RecipeUnsupported(
             f"{where}: this hub does not build on {name[:200]}.",
