@@ -99,6 +99,11 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
 
         return read
 
+    def options_from_query(self, query_data: dict[str, list[str]]) -> dict[str, Any]:
+        """A link to the Hub's spawn page starts at once: it may not choose the image that gets the person's home."""
+        options: dict[str, Any] = super().options_from_query(query_data)  # type: ignore[misc]
+        return {name: value for name, value in options.items() if name != "image"}
+
     @property
     def _containers(self) -> ContainerSettings:
         containers = self.launch_settings.containers
