@@ -37,7 +37,7 @@ from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
 from launcher.retention.policy import RetentionPolicy
-from launcher.runtimes import environment_users, make_builder
+from launcher.runtimes import environment_users, make_builder, wait_for_runtime
 from launcher.sessions.documents import Documents
 from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.history import BuildHistory
@@ -244,6 +244,10 @@ async def _serve(settings: Settings, address: ServiceAddress, listener: socket.s
         await stop.wait()
 
 
+def _say_what_is_missing(error: LauncherError) -> None:
+    log.warning("service.waits", message=error.message, hint=error.hint)
+
+
 def serve(listener: socket.socket | None) -> int:
     """Run the service until SIGTERM or Ctrl-C; killed, it starts again. Raises OperatorError when it cannot start.
 
@@ -256,6 +260,7 @@ def serve(listener: socket.socket | None) -> int:
     address = ServiceAddress.from_environment()
 
     def run() -> int:
+        wait_for_runtime(settings, _say_what_is_missing)
         asyncio.run(_serve(settings, address, listener))
         return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +18,7 @@ from launcher.builders.uv.limits import BuildLimits
 from launcher.config import Settings
 from launcher.dask.base import ClusterRuntime
 from launcher.engine.config import ContainerSettings
-from launcher.errors import LauncherError
+from launcher.errors import EngineUnavailable, LauncherError
 from launcher.findings import Finding
 from launcher.server_environment import is_current, make_server_environment
 
@@ -72,6 +73,28 @@ def _container_builder(settings: Settings, containers: ContainerSettings, common
     if registry is None:
         return builder
     return SharedBuilder(builder, registry, site.engine)
+
+
+def wait_for_runtime(settings: Settings, say: Callable[[LauncherError], None], *, pause_seconds: float = 2) -> None:
+    """Return when the runtime can be asked, so that a hub may start before its container engine does.
+
+    ``say`` is told what is missing, once as long as that stays the same. A signal that ends the process ends the wait.
+    """
+    if settings.containers is None:
+        return
+    from launcher.engine.find import find_engine
+
+    said = ""
+    while True:
+        try:
+            find_engine(settings.containers.engine, settings.state)
+        except EngineUnavailable as error:
+            if str(error) != said:
+                said = str(error)
+                say(error)
+            time.sleep(pause_seconds)
+        else:
+            return
 
 
 def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:

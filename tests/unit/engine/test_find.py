@@ -1,16 +1,20 @@
 """Which engine is used, and what is said when there is none."""
 
 import os
+import queue
 import socket
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from traitlets.config import Config
 
+from launcher.config import read_settings
 from launcher.engine.find import find_engine, look_for_engine
 from launcher.engine.service import OwnEngine
-from launcher.errors import EngineUnavailable
+from launcher.errors import EngineUnavailable, LauncherError
+from launcher.runtimes import wait_for_runtime
 
 
 @contextmanager
@@ -113,3 +117,18 @@ def test_our_own_engine_says_why_it_does_not_start(tmp_path, monkeypatch):
     own.run.rmdir()
     assert raised.value.hint == "Podman says: the kernel is too old"
     assert not own.exists()
+
+
+def test_a_service_waits_for_an_engine_that_starts_after_it_and_says_so_once(tmp_path):
+    config = Config({"Launcher": {"runtime": "container", "state_directory": str(tmp_path / "state")}})
+    config.LauncherContainers.engine = f"unix://{tmp_path}/late.sock"
+    heard: queue.Queue[LauncherError] = queue.Queue()
+    waiting = threading.Thread(
+        target=wait_for_runtime, args=(read_settings(config), heard.put), kwargs={"pause_seconds": 0.01}, daemon=True
+    )
+    waiting.start()
+    assert "is not there" in heard.get(timeout=60).message
+    with listener(tmp_path / "late.sock"):
+        waiting.join(60)
+        assert not waiting.is_alive()
+    assert heard.empty()
