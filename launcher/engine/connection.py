@@ -45,7 +45,7 @@ class Connection:
 
     async def awake(self) -> None:
         """Start the engine again when it is our own and has ended. Raises EngineUnavailable."""
-        if self.address.own is not None and why_silent(self.address.socket):
+        if self.address.own is not None and await asyncio.to_thread(why_silent, self.address.socket):
             await asyncio.to_thread(self.address.own.ensure)
 
     @asynccontextmanager

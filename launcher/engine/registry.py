@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import docker.auth
@@ -25,6 +25,7 @@ from launcher.errors import ConfigurationInvalid, EngineError, LauncherError, Re
 from launcher.findings import Finding
 
 logger = structlog.get_logger(__name__)
+_SECONDS = 900
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _REPOSITORY = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+")
 _HIDDEN = re.compile(r"unauthori[sz]ed|authentication required|denied|forbidden", re.IGNORECASE)
@@ -55,7 +56,8 @@ class Registry:
         name = f"{self.repository}:{tag}"
         await engine.tag(image, name)
         try:
-            digest = await engine.transfers.push(self.repository, tag, self.login())
+            async with _patience():
+                digest = await engine.transfers.push(self.repository, tag, self.login())
         except EngineError as error:
             with suppress(EngineError):
                 await engine.remove_image(name)  # the name only: the image has its own
@@ -74,7 +76,8 @@ class Registry:
         names = [f"{self.repository}@{digest}"] if digest else []
         for name in (*names, f"{self.repository}:{tag}"):
             try:
-                await engine.transfers.pull(name, self.login())
+                async with _patience():
+                    await engine.transfers.pull(name, self.login())
             except EngineError as error:
                 if _UNKNOWN.search(error.hint):
                     continue
@@ -128,6 +131,18 @@ class Registry:
         """Forget the digest of an image that nobody asks for any more."""
         if _IMAGE_ID.fullmatch(image):
             (self._memory / image.removeprefix("sha256:")).unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    """A registry that never comes to an end is as good as none. Raises RegistryUnavailable."""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise RegistryUnavailable(
+            "The registry takes too long.", hint="The environment is built or used on this machine alone."
+        ) from error
 
 
 def configured_registry(settings: ContainerSettings, state: Path) -> Registry | None:
