@@ -18,7 +18,7 @@ from launcher.engine.base_image import SERVER_ENVIRONMENT
 from launcher.engine.client import Engine
 from launcher.engine.config import ContainerSettings
 from launcher.engine.labels import Kind, ours, state_id
-from launcher.errors import ConfigurationInvalid, EngineError, LauncherError, SessionStartFailed
+from launcher.errors import ConfigurationInvalid, EngineError, EngineUnavailable, LauncherError, SessionStartFailed
 from launcher.hub.container.egress import SharedEgress, session_policy
 from launcher.hub.container.engine import HubEngine, hub_engine
 from launcher.hub.container.images import baked_in, base_image, environment_image, other_image
@@ -238,10 +238,18 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
 
     async def _run(self, order: ContainerOrder) -> int:
         """Start a new container; the process id of its first program on this machine."""
-        await self._engine.remove(self.object_name)  # of a start that a killed hub did not end
-        self.object_id = await self._engine.create(order)
-        await self._engine.start(self.object_id)
-        found = await self._engine.container(self.object_id)
+        try:
+            await self._engine.remove(self.object_name)  # of a start that a killed hub did not end
+            self.object_id = await self._engine.create(order)
+            await self._engine.start(self.object_id)
+            found = await self._engine.container(self.object_id)
+        except EngineUnavailable:
+            raise
+        except EngineError as error:  # its words are about this machine: they are for the log
+            self.log.exception("The container of %s: %s", self._log_name, error.hint)
+            raise SessionStartFailed(
+                "The session's container could not be started.", hint="Tell the people who run this hub."
+            ) from error
         if found is None or not found.pid:
             raise SessionStartFailed("The session's container ended before it began.", hint="Try again.")
         return found.pid

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from dockerspawner import DockerSpawner
 
+from launcher.errors import EngineError, SessionStartFailed
 from launcher.hub.container.spawner import ContainerSpawnerMixin
 
 
@@ -15,3 +20,16 @@ def test_a_form_chooses_an_image_and_a_link_does_not() -> None:
     asked = {"image": ["quay.io/org/image"]}
     assert Spawner().options_from_form(asked) == {"image": "quay.io/org/image"}
     assert Spawner().options_from_query(asked) == {}
+
+
+async def test_what_an_engine_says_of_this_machine_is_for_the_log_and_not_for_people() -> None:
+    class Refusing:
+        async def remove(self, _: str) -> None:
+            raise EngineError("The container engine refused.", hint="It says: /var/lib/containers/storage is full")
+
+    spawner: Any = Spawner()
+    spawner._on_engine = SimpleNamespace(engine=Refusing())
+    spawner.object_name = "launcher-someone"
+    with pytest.raises(SessionStartFailed) as refused:
+        await spawner._run(None)
+    assert "/var" not in refused.value.message + refused.value.hint
