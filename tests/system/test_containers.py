@@ -22,6 +22,7 @@ from tests.support.engine import base_image, container_engine
 from tests.support.git_server import commit
 from tests.support.people import CANARY, name_of, people_hub
 from tests.support.running import Session, eventually
+from tests.support.wheels import project
 from tests.system.test_security import NO_LOGIN
 
 __all__ = ["base_image", "container_engine"]
@@ -97,6 +98,16 @@ def bob(world, ana):
     (world.homes / "bob").mkdir(parents=True, exist_ok=True)
     (world.homes / "bob" / "diary.txt").write_text(CANARY)
     return world.launch("bob", world.repository("shared"))
+
+
+def refuses_strangers(session):
+    """Whether nobody comes in without the hub's login: not with a token that an image brings, either."""
+    path = f"{session.url}api/contents?token=baked-in-token"
+    found = [
+        requests.get(path, headers=credential, timeout=30, allow_redirects=False).status_code
+        for credential in ({"Authorization": "token baked-in-token"}, {})
+    ]
+    return set(found) <= {302, 403}
 
 
 def record_of(world, person, session):
@@ -232,6 +243,42 @@ done.set()
     assert "can't start new thread" in ana.run(many)
 
 
+# What people's repositories bring.
+
+DOCKERFILE = r"""FROM localhost/launcher/base
+USER root
+ENV PATH=/srv/server/bin:$PATH GREETING="hello you" JUPYTER_TOKEN=baked-in-token
+WORKDIR /opt/app
+COPY data.txt ./
+RUN echo "made by $(whoami)" > made.txt \
+ && echo "WORD = 'left'" > "$(python3 -c 'import site; print(site.getsitepackages()[0])')/left_by_run.py"
+ENTRYPOINT ["/bin/false"]
+CMD ["jupyter", "lab", "--ServerApp.token="]
+"""
+
+
+def test_a_session_of_a_dockerfile_has_its_files_and_variables_and_the_hubs_login(world, service):
+    session = world.launch("dora", world.repository("docker", {"Dockerfile": DOCKERFILE, "data.txt": "one\n"}))
+    code = """
+import os, pathlib, sys, left_by_run
+made = [pathlib.Path("/opt/app", name).read_text() for name in ("made.txt", "data.txt")]
+baked = [name for name, value in os.environ.items() if "baked-in" in value]
+print([left_by_run.WORD, *made, os.environ["GREETING"], os.getuid(), os.path.realpath(os.curdir), baked])
+"""
+    home = "/home/jovyan/docker"
+    assert session.run(code) == f"{['left', 'made by root' + chr(10), 'one' + chr(10), 'hello you', 1000, home, []]}\n"
+    assert session.read("data.txt") == "one\n"
+    assert refuses_strangers(session)
+    world.stop("dora", session)
+
+
+def test_a_project_that_is_installed_editable_is_the_sessions_own_copy(world, service):
+    files = {"requirements.txt": "-e .\n", **project("mine")}
+    session = world.launch("dora", world.repository("editable", files))
+    assert session.run("import mine; print(mine.__file__)") == "/home/jovyan/editable/mine.py\n"
+    world.stop("dora", session)
+
+
 # What images could do.
 
 
@@ -264,9 +311,7 @@ def test_secrets_that_are_baked_into_an_image_open_nothing(world, other_images):
     session = Session(f"{world.hub.url}user/carl/baked/", world.token("carl"))
     code = "import os; print([name for name, value in os.environ.items() if 'baked-in' in value])"
     assert session.run(code) == "[]\n"
-    for credential in ({"Authorization": "token baked-in-token"}, {}):
-        path = f"{session.url}api/contents?token=baked-in-token"
-        assert requests.get(path, headers=credential, timeout=30, allow_redirects=False).status_code in {302, 403}
+    assert refuses_strangers(session)
     world.stop("carl", session)
 
 
