@@ -45,8 +45,12 @@ class Connection:
 
     async def awake(self) -> None:
         """Start the engine again when it is our own and has ended. Raises EngineUnavailable."""
-        if self.address.own is not None and await asyncio.to_thread(why_silent, self.address.socket):
-            await asyncio.to_thread(self.address.own.ensure)
+        own = self.address.own
+        if own is None:
+            return
+        problem = await asyncio.to_thread(why_silent, self.address.socket)
+        if problem:
+            await asyncio.to_thread(own.ensure)
 
     @asynccontextmanager
     async def ask(

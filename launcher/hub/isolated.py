@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,8 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
         super().clear_state()  # type: ignore[misc]
         if self.run_directory:
             self._records.remove(self.user.name, self.name)
-            shutil.rmtree(self.run_directory, ignore_errors=True)
+            # Aside: a session can leave so many files that a hub would stand still.
+            threading.Thread(target=shutil.rmtree, args=(self.run_directory, True)).start()
             self.run_directory = ""
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from launcher.config import Settings
 from launcher.engine.client import Engine
@@ -31,5 +31,5 @@ async def reap_sessions(engine: Engine, settings: Settings, is_known: Callable[[
         if not is_known(user, server):  # nobody started it again meanwhile
             records.remove(user, server)
         if run:
-            shutil.rmtree(Path(run), ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, run, ignore_errors=True)
     return reaped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 from dockerspawner import DockerSpawner
 
 from launcher.errors import EngineError, SessionStartFailed
+from launcher.hub import isolated
 from launcher.hub.container.spawner import ContainerSpawnerMixin
+from tests.support.running import eventually
 
 
 class Spawner(ContainerSpawnerMixin, DockerSpawner):
@@ -33,3 +37,19 @@ async def test_what_an_engine_says_of_this_machine_is_for_the_log_and_not_for_pe
     with pytest.raises(SessionStartFailed) as refused:
         await spawner._run(None)
     assert "/var" not in refused.value.message + refused.value.hint
+
+
+def test_the_hub_does_not_wait_for_the_end_of_what_a_session_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    gone = []
+    monkeypatch.setattr(isolated.shutil, "rmtree", lambda path, *_: goes_on.wait(10) and gone.append(path))
+    monkeypatch.setattr(isolated.SessionRecords, "remove", lambda *_: None)
+    spawner: Any = Spawner(user=SimpleNamespace(name="someone", settings={}))
+    spawner.launch_settings = SimpleNamespace(state=tmp_path)
+    spawner.run_directory = str(tmp_path)
+    spawner.clear_state()
+    assert not gone
+    goes_on.set()
+    eventually(lambda: gone == [str(tmp_path)], what="the end of the run directory")
