@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from launcher.builders.container import leftovers
+from launcher.builders.container.images import EnvironmentImage, built_before, image_name
 from launcher.builders.container.leftovers import collect_layers, remove_ended
 from launcher.engine.base import ContainerOrder, ImageConfig
 from launcher.engine.labels import STATE, Kind, ours, state_id
+from launcher.models import SessionMode
 from tests.support.engine import container_engine, engine
 
 __all__ = ["container_engine", "engine"]
@@ -22,7 +24,7 @@ __all__ = ["container_engine", "engine"]
 async def make(engine, tmp_path) -> AsyncIterator:
     """Makes small images of a launcher with the state directory ``tmp_path``; all of them go in the end."""
 
-    async def _make(kind: Kind, content: str, name: str = "") -> str:
+    async def _make(kind: Kind, content: str, name: str = "", **more: str) -> str:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             member = tarfile.TarInfo("content")
@@ -33,7 +35,7 @@ async def make(engine, tmp_path) -> AsyncIterator:
             yield buffer.getvalue()
 
         # What is in it makes its layers, the label makes it another image.
-        config = ImageConfig(labels={**ours(tmp_path, kind), "launcher.test": f"{tmp_path} {name}"})
+        config = ImageConfig(labels={**ours(tmp_path, kind, **more), "launcher.test": f"{tmp_path} {name}"})
         return await engine.import_image(pieces(), f"localhost/launcher/test:{tmp_path.name}-{name or content}", config)
 
     yield _make
@@ -81,7 +83,8 @@ async def test_sessions_that_ended_long_ago_are_removed_builds_are_not_its_busin
     engine, make, tmp_path, monkeypatch
 ) -> None:
     image = await make(Kind.ENVIRONMENT, "environment")
-    session, build = [await engine.create(order(image, tmp_path, kind)) for kind in (Kind.SESSION, Kind.BUILD)]
+    kinds = (Kind.SESSION, Kind.BUILD, Kind.BASE)
+    session, build, base = [await engine.create(order(image, tmp_path, kind)) for kind in kinds]
     await remove_ended(engine, tmp_path)
     assert await engine.container(session) is not None
     monkeypatch.setattr(leftovers, "_AFTER", timedelta(seconds=-60))
@@ -89,4 +92,18 @@ async def test_sessions_that_ended_long_ago_are_removed_builds_are_not_its_busin
     assert await engine.container(session) is not None
     await remove_ended(engine, tmp_path)
     assert await engine.container(session) is None
+    assert await engine.container(base) is None
     assert await engine.container(build) is not None
+
+
+async def test_labels_that_an_image_brings_do_not_make_it_an_environment_that_was_built_here(
+    engine, make, tmp_path
+) -> None:
+    known = EnvironmentImage(f"sha256:{0:064}", SessionMode.FULL, "3.11.2", "lock", (), editable=False)
+    labels = {name.removeprefix("launcher."): value for name, value in known.labels().items()}
+    image = await make(Kind.ENVIRONMENT, "brought", environment="wanted", **labels)
+    assert await built_before(engine, tmp_path, "wanted") is None
+    await engine.tag(image, image_name(tmp_path, "wanted"))
+    found = await built_before(engine, tmp_path, "wanted")
+    assert found is not None
+    assert found.reference == image

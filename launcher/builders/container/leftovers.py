@@ -33,11 +33,15 @@ async def collect_layers(engine: Engine, state: Path, base: Image, unused_since:
 
 
 async def remove_ended(engine: Engine, state: Path) -> None:
-    """Remove containers of sessions and clusters that ended some time ago, and that nobody removed."""
+    """Remove containers of sessions and clusters that ended some time ago, and that nobody removed.
+
+    Those in which a base image was being made, too: whoever was killed meanwhile left one that never ends.
+    """
     limit = datetime.now(UTC) - _AFTER
     for container in await engine.containers({STATE: state_id(state)}):
-        ended = not container.running and container.created < limit
-        if ended and container.labels.get(KIND) in _ENDED:
+        kind = container.labels.get(KIND)
+        left = kind == Kind.BASE or (kind in _ENDED and not container.running)
+        if left and container.created < limit:
             await engine.remove(container.id)
 
 
