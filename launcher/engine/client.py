@@ -83,6 +83,14 @@ class Engine:
         found = await asyncio.gather(*(self.image(name) for name in wanted))
         return sorted((image for image in found if image is not None), key=lambda image: image.created, reverse=True)
 
+    async def named(self, name: str, labels: Mapping[str, str]) -> Image | None:
+        """The image that we called so, if it carries these labels.
+
+        Labels alone prove nothing: whoever made an image that was fetched from somewhere wrote what they like there.
+        """
+        image = await self.image(name)
+        return image if image is not None and _carries(image.labels, labels) else None
+
     async def tag(self, image: str, name: str) -> None:
         """Give an image one more name, ``repository:tag``; takes the name away from the image that had it."""
         repository, _, tag = name.rpartition(":")

@@ -7,6 +7,9 @@ import pytest
 from launcher.builders.container.builder import ContainerBuilder
 from launcher.builders.container.dockerfile.way import DockerfileWay
 from launcher.builders.uv.limits import MIB, BuildLimits
+from launcher.engine.base import ContainerOrder
+from launcher.engine.client import Engine
+from launcher.engine.labels import BUILD, Kind, ours
 from launcher.errors import BuildFailed, BuildLimitExceeded, RecipeInvalid, RecipeUnsupported
 from launcher.models import RecipeKind, SessionMode
 from tests.support.builds import MemoryLog, request
@@ -88,12 +91,27 @@ async def test_stages_files_users_and_arguments_make_an_environment_in_full_mode
         ("RUN f() { f | f & }; f; sleep 60", BuildLimitExceeded, "processes"),
         ("RUN python3 -c 'x = bytearray(10**9)'", (BuildLimitExceeded, BuildFailed), ""),
         ("RUN for n in $(seq 99); do head -c 40000000 /dev/zero > /big$n; done", BuildLimitExceeded, "to disk"),
+        # each layer within the limit, and a shell that is no shell when the image is made ready
+        ("RUN head -c 60000000 /dev/zero > /a\nRUN head -c 60000000 /dev/zero > /b", BuildLimitExceeded, "to disk"),
+        ("RUN printf '#!/usr/bin/python3\\nexit(7)\\n' > /x && chmod 755 /x && mv /x /bin/mkdir", BuildFailed, "sessions failed with status 7"),
     ],
 )  # fmt: skip
 async def test_a_build_that_cannot_be_ends_in_words(build, steps, error, said):
     with pytest.raises(error) as ended:
         await build(BASE + steps + "\n")
     assert said in ended.value.message
+
+
+async def test_the_end_of_a_build_ends_no_session_in_what_it_made(bench, container_engine):
+    # as an image has it whose container was the build's
+    labels = {**ours(bench.config.state_directory, Kind.SESSION), BUILD: "one"}
+    async with Engine(container_engine) as engine:
+        session = await engine.create(ContainerOrder(image=bench.site.base.id, command=("true",), labels=labels))
+        try:
+            await bench.builder.reap("one")
+            assert await engine.container(session) is not None
+        finally:
+            await engine.remove(session)
 
 
 async def test_endless_output_ends_the_build(build):

@@ -13,6 +13,7 @@ from launcher.builders.container.dockerfile.way import check_images
 from launcher.builders.container.site import Site
 from launcher.builders.container.stock.way import Rendering, StockWay, dockerfile_of, failure
 from launcher.builders.uv.egress import EgressMode
+from launcher.builders.uv.limits import BuildLimits
 from launcher.engine.base import Image
 from launcher.engine.base_image import REPOSITORY
 from launcher.errors import BuildFailed, RecipeInvalid
@@ -30,7 +31,7 @@ def rendered(tmp_path):
     async def _rendered(files, kind, main):
         wanted = request(tmp_path, files, kind, main, tree="0" * 40)
         place = config.work / wanted.build_id
-        await check_out(wanted, place / "repository", links=False)
+        await check_out(wanted, place / "repository", links=False, limits=BuildLimits())
         await Rendering(config, place).render(wanted.recipe, MemoryLog())
         return dockerfile_of(place / "context.tar"), place / "context.tar"
 

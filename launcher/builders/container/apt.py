@@ -21,7 +21,7 @@ from launcher.builders.uv.output import Tail, follow
 from launcher.builders.uv.workspace import BRIDGE_FILE
 from launcher.engine.base import Bind, ContainerOrder, ImageConfig
 from launcher.engine.client import Engine
-from launcher.engine.labels import INPUTS, Kind, ours
+from launcher.engine.labels import INPUTS, Kind, ours, state_id
 from launcher.errors import BuildFailed, RecipeInvalid
 from launcher.models import BuildRequest
 from launcher.sources.tree import GitTree
@@ -99,10 +99,10 @@ class PackageLayers:
         inputs = hashlib.sha256("\0".join([self._site.base.id, _INSTALL, *packages]).encode()).hexdigest()
         async with self._making[inputs]:  # a second build with this list waits and then uses it
             labels = {**ours(self._config.state_directory, Kind.PACKAGES), INPUTS: inputs}
-            found = await engine.images(labels)
-            if found:
+            found = await engine.named(self._name(inputs), labels)
+            if found is not None:
                 log.write(f"The packages of {request.recipe.apt} are there already.\n")
-                return found[0].id
+                return found.id
             log.write(f"Installing {' '.join(packages)}\n")
             return await self._make(engine, _Wanted(request, log, packages, labels))
 
@@ -145,8 +145,11 @@ class PackageLayers:
             found = await engine.container(started.id)
             if await Watcher(limits, ()).during(work(), found.pid if found else 0):
                 raise _failure(wanted.request.recipe.apt or "apt.txt", tail.text)
-            name = f"{_REPOSITORY}:{wanted.labels[INPUTS]}"
+            name = self._name(wanted.labels[INPUTS])
             return await engine.commit(started.id, name, ImageConfig(labels=wanted.labels))
+
+    def _name(self, inputs: str) -> str:
+        return f"{_REPOSITORY}:{state_id(self._config.state_directory)}-{inputs}"
 
     async def _mirrors(self, engine: Engine, request: BuildRequest) -> frozenset[str]:
         """Where the base image gets Debian packages from, as ``host:port``."""

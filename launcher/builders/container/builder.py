@@ -68,7 +68,8 @@ class ContainerBuilder:
         if not _BUILD_ID.fullmatch(build_id):
             return
         async with self._site.engine() as engine:
-            labels = {STATE: state_id(self._config.state_directory), BUILD: build_id}
+            # Of its kind: sessions have the labels of their image, also of the build that made it.
+            labels = ours(self._config.state_directory, Kind.BUILD, build=build_id)
             while left := await engine.containers(labels):
                 await asyncio.gather(*(engine.remove(container.id) for container in left))
             await engine.volumes.remove(volume_name(self._config.state_directory, build_id))

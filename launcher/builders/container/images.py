@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.engine.base import Image
 from launcher.engine.client import Engine
-from launcher.engine.labels import KIND, Kind, ours
+from launcher.engine.labels import KIND, Kind, ours, state_id
 from launcher.models import BuiltEnvironment, EnvironmentSize, SessionMode, Storage
 
 NAME = "launcher.environment"
@@ -17,6 +18,7 @@ _BELOW, _MODE, _PYTHON, _LOCK, _EDITABLE, _PACKAGES = (
     f"launcher.{word}" for word in ("below", "mode", "python", "lock", "editable", "packages")
 )
 _REPOSITORY = "localhost/launcher/environment"
+_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class EnvironmentImage:
     @classmethod
     def read(cls, labels: Mapping[str, str]) -> EnvironmentImage | None:
         """What the labels of an image say; None when it is no environment."""
-        if labels.get(KIND) != Kind.ENVIRONMENT:
-            return None
+        if labels.get(KIND) != Kind.ENVIRONMENT or not _IMAGE_ID.fullmatch(labels.get(_BELOW, "")):
+            return None  # an engine takes fright at an odd id
         try:
             return cls(
                 below=labels[_BELOW],
@@ -63,14 +65,20 @@ class EnvironmentImage:
             return None
 
 
-def image_name(name: str) -> str:
-    """What the image of an environment is called. For people: nothing of ours asks by this name."""
-    return f"{_REPOSITORY}:{name}"
+def image_name(state: Path, name: str) -> str:
+    """What the image of an environment of the launcher with a state directory is called."""
+    return f"{_REPOSITORY}:{state_id(state)}-{name}"
 
 
-async def present(engine: Engine, state: Path, labels: Mapping[str, str] | None = None) -> list[Image]:
-    """The environments of the launcher with a state directory that carry further labels."""
-    found = await engine.images({**ours(state, Kind.ENVIRONMENT), **(labels or {})})
+async def built_before(engine: Engine, state: Path, name: str) -> BuiltEnvironment | None:
+    """The environment that was built here with this name, see `NAME`."""
+    found = await engine.named(image_name(state, name), {**ours(state, Kind.ENVIRONMENT), NAME: name})
+    return await as_built(engine, found) if found is not None and EnvironmentImage.read(found.labels) else None
+
+
+async def present(engine: Engine, state: Path) -> list[Image]:
+    """The environments of the launcher with a state directory."""
+    found = await engine.images(ours(state, Kind.ENVIRONMENT))
     return [image for image in found if EnvironmentImage.read(image.labels) is not None]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.builders.container.images import NAME, EnvironmentImage, as_built, image_name, present
+from launcher.builders.container.images import NAME, EnvironmentImage, as_built, built_before, image_name
 from launcher.builders.container.place import Place
 from launcher.builders.places import ENVIRONMENT, OVERLAY, REPOSITORY, REPOSITORY_LEADS_TO
 from launcher.builders.uv.runtime import Finished
@@ -40,9 +40,8 @@ class ImagePublisher:
         self._key = key
 
     async def find(self, name: str) -> BuiltEnvironment | None:
-        """The newest image with an environment of that name."""
-        found = await present(self._place.engine, self._place.state, {NAME: name})
-        return await as_built(self._place.engine, found[0]) if found else None
+        """The image with an environment of that name."""
+        return await built_before(self._place.engine, self._place.state, name)
 
     async def publish(self, name: str, finished: Finished) -> BuiltEnvironment:
         """Copy the environment into a container and commit that."""
@@ -73,7 +72,7 @@ class ImagePublisher:
                 editable=finished.editable,
             )
             labels = {**ours(self._place.state, Kind.ENVIRONMENT), KEY: self._key, NAME: name, **known.labels()}
-            made = await engine.commit(running.id, image_name(name), ImageConfig(labels=labels))
+            made = await engine.commit(running.id, image_name(self._place.state, name), ImageConfig(labels=labels))
         image = await engine.image(made)
         if image is None:
             raise BuildFailed("The environment's image is gone.", hint="Launch again.")

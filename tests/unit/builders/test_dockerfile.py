@@ -2,17 +2,23 @@
 
 import io
 import tarfile
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
 from launcher.builders.container.dockerfile.bases import Bases, full_name
+from launcher.builders.container.dockerfile.checkout import check_out
 from launcher.builders.container.dockerfile.context import Context, Copy
+from launcher.builders.container.dockerfile.ignore import Ignored
 from launcher.builders.container.dockerfile.instructions import read_dockerfile
 from launcher.builders.container.dockerfile.way import check_images
 from launcher.builders.container.dockerfile.words import expand, pairs, words
+from launcher.builders.uv.limits import BuildLimits
 from launcher.engine.base import Image
-from launcher.errors import RecipeError, RecipeInvalid, RecipeUnsupported
+from launcher.errors import BuildLimitExceeded, RecipeError, RecipeInvalid, RecipeUnsupported
+from launcher.models import RecipeKind
+from tests.support.builds import request
 
 BASE = Image("sha256:" + "0" * 64, (), (), {}, 1, datetime.now(UTC), (), {}, "")
 BASES = Bases(BASE, ["docker.io/library/python:3.*", "quay.io/jupyter/*"])
@@ -156,3 +162,52 @@ def test_contents_decide_the_digest_and_times_do_not(context):
         context({"a": text}).select(Copy(("a",), "/t"), into_directory=False).write(io.BytesIO()) for text in ("1", "2")
     )
     assert first != second
+
+
+def test_a_name_that_a_file_has_besides_is_copied_as_that_file(tmp_path):
+    with tarfile.open(tmp_path / "linked.tar", "w") as archive:
+        one, other = tarfile.TarInfo("d/one"), tarfile.TarInfo("d/other")
+        one.size, other.type, other.linkname = 3, tarfile.LNKTYPE, "d/one"
+        archive.addfile(one, io.BytesIO(b"abc"))
+        archive.addfile(other)
+    buffer = io.BytesIO()
+    with closing(Context(tmp_path / "linked.tar")) as linked:
+        linked.select(Copy(("d",), "/t/"), into_directory=True).write(buffer)
+    buffer.seek(0)
+    with tarfile.open(fileobj=buffer) as copied:
+        assert {name: copied.extractfile(name).read() for name in ("t/one", "t/other")} == {
+            "t/one": b"abc", "t/other": b"abc"
+        }  # fmt: skip
+
+
+def test_values_that_double_in_every_line_are_refused_before_they_fill_the_memory():
+    assert expand("$A$A", {"A": "x" * 50_000}) == "x" * 100_000
+    with pytest.raises(RecipeInvalid, match="longer"):
+        expand("$A" * 100_000, {"A": "x" * 100_000})
+
+
+@pytest.mark.parametrize(
+    ("lines", "out", "kept"),
+    [
+        (["secret", "*.pyc"], ["secret", "secret/x/y", "a.pyc"], ["a/secret", "a/b.pyc", "secrets"]),
+        (["**/*.pyc", "!a/keep.pyc"], ["b.pyc", "a/b.pyc", "a/b/c.pyc"], ["a/keep.pyc", "a"]),
+        (["/docs/**/raw", "[^a]?.txt"], ["docs/raw", "docs/1/2/raw/x", "bx.txt"], ["docs/1", "ax.txt"]),
+        (["*", "!only"], ["x", "x/y"], ["only", "only/z"]),
+        # what keeps docker's own client busy for longer than anybody waits
+        (["**/" * 40 + "x", "*a" * 40 + "b"], ["a/" * 60 + "x"], ["a/" * 60 + "y", "a" * 255]),
+    ],
+)
+def test_what_a_dockerignore_names_stays_out(lines, out, kept):
+    ignored = Ignored(lines)
+    assert [path for path in out if path not in ignored] == []
+    assert [path for path in kept if path in ignored] == []
+
+
+async def test_a_commit_of_more_than_a_build_may_write_is_not_checked_out(tmp_path):
+    files = {"a": "x" * 600, "b": "x" * 600, ".gitconfig": "[core]\n\tbare = nonsense\n"}
+    wanted = request(tmp_path, {"Dockerfile": "FROM x\n", **files}, RecipeKind.DOCKERFILE, "Dockerfile", tree="0" * 40)
+    with pytest.raises(BuildLimitExceeded, match="files take more"):
+        await check_out(wanted, tmp_path / "place" / "one", links=True, limits=BuildLimits(disk_bytes=1000))
+    assert not (tmp_path / "place").exists()
+    await check_out(wanted, tmp_path / "place" / "one", links=True, limits=BuildLimits(disk_bytes=10_000))
+    assert (tmp_path / "place" / "one" / "b").read_text() == files["b"]

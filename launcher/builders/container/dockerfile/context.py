@@ -15,14 +15,14 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
-from docker.utils.build import PatternMatcher
-
+from launcher.builders.container.dockerfile.ignore import Ignored
 from launcher.errors import RecipeInvalid
 
 _LINKS = 20
 _PIECE = 2**20
 _GLOB = re.compile(r"[*?\[]")
 _IN_MEMORY = 8 * 2**20
+_MOST_FILES = 300_000
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,22 @@ class Context:
 
     def __init__(self, archive: Path, ignored: Sequence[str] = ()) -> None:
         self._archive = tarfile.open(archive, "r:")  # noqa: SIM115 - closed by `close`
-        ignore = PatternMatcher([line for line in ignored if line])
-        self._members = {
-            path: member
-            for member in self._archive
-            if (path := _normal(member.name)) and not (ignored and ignore.matches(path))
-            if member.isfile() or member.isdir() or member.issym()
-        }
+        self._members: dict[str, tarfile.TarInfo] = {}
+        try:
+            self._read(Ignored(ignored))
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, ignore: Ignored) -> None:
+        for number, member in enumerate(self._archive):
+            if number >= _MOST_FILES:
+                raise RecipeInvalid(f"There are more than {_MOST_FILES} files to copy.")
+            path = _normal(member.name)
+            # one more name of a file is copied as that file
+            content = self._members.get(_normal(member.linkname)) if member.islnk() else member
+            if path and path not in ignore and content and (content.isfile() or content.isdir() or content.issym()):
+                self._members[path] = content
         for path in list(self._members):  # archives need not name their directories
             while path := posixpath.dirname(path):
                 self._members.setdefault(path, _directory(path))
@@ -159,9 +168,9 @@ def only_directory(path: str) -> Selection:
     return Selection(None, [_directory(path.lstrip("/"))])
 
 
-def spooled() -> IO[bytes]:
+def spooled(directory: Path) -> IO[bytes]:
     """A file for an archive, in memory as long as it is small."""
-    return SpooledTemporaryFile(_IN_MEMORY)
+    return SpooledTemporaryFile(_IN_MEMORY, dir=str(directory))
 
 
 async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.builders.container.dockerfile.job import Job
-from launcher.builders.container.dockerfile.runs import CAPABILITIES
-from launcher.builders.container.images import NAME, EnvironmentImage, as_built, image_name, present
+from launcher.builders.container.dockerfile.runs import run_step
+from launcher.builders.container.images import NAME, EnvironmentImage, as_built, built_before, image_name
 from launcher.builders.places import ENVIRONMENT, HOME
 from launcher.engine.base import ContainerOrder, Image, ImageConfig
 from launcher.engine.client import Engine
@@ -49,8 +49,7 @@ _HINT = f"Add `pip install jupyterhub jupyterlab` to it, so that it has {_SERVER
 
 async def find(engine: Engine, state: Path, key: EnvironmentKey) -> BuiltEnvironment | None:
     """The environment of a key, if it is there."""
-    found = await present(engine, state, {NAME: _lock(key)})
-    return await as_built(engine, found[0]) if found else None
+    return await built_before(engine, state, _lock(key))
 
 
 async def finish(
@@ -64,21 +63,15 @@ async def finish(
         labels=job.labels,
         user="0:0",
         writable_root=True,
-        capabilities=CAPABILITIES,
-        memory_bytes=job.config.limits.memory_bytes,
-        processes=job.config.limits.task_limit,
     )
     known = EnvironmentImage(
         below=base.id, mode=SessionMode.FULL, python=version, lock=_lock(key), packages=(), editable=False
     )
-    async with job.engine.run(order) as running:
-        said = b"".join([piece async for piece in running.output])
-        if (await running.wait()).status:
-            last = said.decode(errors="replace").strip().rpartition("\n")[2]
-            raise BuildFailed("The image cannot be made ready for sessions.", hint=f"It says: {last[:200]}")
+    # Its shell and all other programs are the image's own, so that this is one more step of a stranger.
+    async with run_step(job, order, "Making the image ready for sessions") as container:
         labels = {**ours(job.config.state_directory, Kind.ENVIRONMENT), KEY: key, NAME: _lock(key), **known.labels()}
         config = ImageConfig(labels=labels, environment=environment, user="1000:1000", working_directory=HOME)
-        made = await job.engine.commit(running.id, image_name(_lock(key)), config)
+        made = await job.engine.commit(container, image_name(job.config.state_directory, _lock(key)), config)
     found = await job.engine.image(made)
     if found is None:
         raise BuildFailed("The environment's image is gone.", hint="Launch again.")

@@ -13,7 +13,6 @@ from launcher.engine.client import Engine
 from launcher.errors import EngineError, RecipeInvalid
 
 _HEAD = 2**20
-_MOST_BYTES = 2**34
 
 
 async def what_is_at(engine: Engine, container: str, path: str) -> str | None:
@@ -36,14 +35,18 @@ async def what_is_at(engine: Engine, container: str, path: str) -> str | None:
 async def owner(engine: Engine, container: str, text: str, where: str) -> tuple[int, int]:
     """The numbers of ``user:group``, by number or by name in the image. Raises RecipeInvalid."""
     user, _, group = text.partition(":")
-    if user.isdigit() and (group or user).isdigit():
+    if _is_number(user) and _is_number(group or user):
         return int(user), int(group or user)
     users, groups = await _table(engine, container, "/etc/passwd"), await _table(engine, container, "/etc/group")
-    uid = int(user) if user.isdigit() else users.get(user)
-    gid = int(group) if group.isdigit() else groups.get(group or user, uid)
+    uid = int(user) if _is_number(user) else users.get(user)
+    gid = int(group) if _is_number(group) else groups.get(group or user, uid)
     if uid is None or gid is None:
         raise RecipeInvalid(f"{where}: the image has no user and group {text[:80]!r}.")
     return uid, gid
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()  # other digits are no numbers to `int`
 
 
 async def _table(engine: Engine, container: str, path: str) -> dict[str, int]:
@@ -56,11 +59,11 @@ async def _table(engine: Engine, container: str, path: str) -> dict[str, int]:
                     break
     rows = [line.split(":") for line in data.decode(errors="replace").splitlines()]
     # the archive's own first line runs into the file's
-    return {row[0].rpartition("\0")[2]: int(row[2]) for row in rows if len(row) > 2 and row[2].isdigit()}  # noqa: PLR2004
+    return {row[0].rpartition("\0")[2]: int(row[2]) for row in rows if len(row) > 2 and _is_number(row[2])}  # noqa: PLR2004
 
 
-async def fetch(engine: Engine, order: ContainerOrder, path: str, file: Path, where: str) -> None:
-    """Write what is at a path of an image to a tar file. Raises RecipeInvalid when nothing is there."""
+async def fetch(engine: Engine, order: ContainerOrder, path: str, file: Path, *, where: str, most: int | None) -> None:
+    """Write what is at a path of an image to a tar file, ``most`` bytes. Raises RecipeInvalid for nothing, or more."""
     if posixpath.normpath(path) in {"/", "."}:
         raise RecipeInvalid(f"{where}: a whole image cannot be copied.")
     container = await engine.create(order)
@@ -69,7 +72,7 @@ async def fetch(engine: Engine, order: ContainerOrder, path: str, file: Path, wh
             with file.open("wb") as target:
                 async for piece in found:
                     target.write(piece)
-                    if target.tell() > _MOST_BYTES:
+                    if most is not None and target.tell() > most:
                         raise RecipeInvalid(f"{where}: that is more than can be copied.")
     except EngineError as error:
         raise RecipeInvalid(f"{where}: there is no {path[:200]} to copy.") from error

@@ -15,17 +15,25 @@ from launcher.builders.container.dockerfile.bases import Bases
 from launcher.builders.container.dockerfile.context import Context
 from launcher.builders.container.site import Site
 from launcher.builders.uv.egress import SOCKET_NAME, running
+from launcher.builders.uv.limits import readable
 from launcher.builders.uv.workspace import BRIDGE_FILE
 from launcher.engine.base import Bind, ContainerOrder
 from launcher.engine.client import Engine
 from launcher.engine.labels import Kind, ours
-from launcher.errors import BuildFailed
+from launcher.errors import BuildFailed, BuildLimitExceeded
 from launcher.models import BuildId
 
 _OUT = "/mnt"  # is there in most images, so that layers hold no directory made for the mount
 _CERTIFICATES = "certificates.pem"
 _BLOCK = 512
 _SAY_AND_STAY = 'echo "$HTTP_PROXY"; exec sleep infinity'
+
+
+@dataclass
+class Disk:
+    """Bytes that a build has written so far."""
+
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,21 @@ class Job:
     file: str
     directory: Path
     arguments: Mapping[str, str] = field(default_factory=dict)
+    disk: Disk = field(default_factory=Disk)
+
+    def spend(self, count: int) -> None:
+        """Count what the build has written, all layers together. Raises BuildLimitExceeded."""
+        self.require_room(count)
+        self.disk.written += count
+
+    def require_room(self, count: int) -> None:
+        """Raises BuildLimitExceeded when the build may not write as much as that, too."""
+        most = self.config.limits.disk_bytes
+        if most is not None and self.disk.written + count > most:
+            raise BuildLimitExceeded(
+                f"The build wrote more than {readable(most)} to disk.",
+                hint="The operator can raise the limits of builds.",
+            )
 
     @property
     def labels(self) -> dict[str, str]:
@@ -92,6 +115,8 @@ async def way_out(job: Job) -> AsyncIterator[WayOut]:
         binds=(Bind(place, _OUT),),
         capabilities=("DAC_OVERRIDE",),  # the proxy's socket is its owner's
         host_name="build",
+        memory_bytes=job.config.limits.memory_bytes,  # steps decide how much goes through it
+        processes=job.config.limits.task_limit,
     )
     async with running(job.config.egress_policy, place), job.engine.run(order) as holder:
         address = b""

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from launcher.builders.container.dockerfile.job import Job
-from launcher.builders.uv.limits import BuildLimits, Watcher, out_of_memory, readable
+from launcher.builders.uv.limits import Watcher, out_of_memory
 from launcher.builders.uv.output import Tail, follow
 from launcher.engine.base import ContainerOrder
-from launcher.engine.client import Engine
-from launcher.errors import BuildFailed, BuildLimitExceeded
+from launcher.errors import BuildFailed
 
 # What package managers and `chown` need; none of it reaches beyond the container.
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETPCAP", "SETUID")
@@ -42,30 +41,25 @@ async def run_step(job: Job, order: ContainerOrder, where: str) -> AsyncIterator
                 raise out_of_memory(limits)
             return ended.status
 
-        watcher = _LayerWatcher(limits, job.engine, running.id)
+        watcher = _LayerWatcher(job, running.id)
         found = await job.engine.container(running.id)
         status = await watcher.during(work(), found.pid if found else 0)
         if status:
             raise BuildFailed(
                 f"{where} failed with status {status}.", hint="The last lines of the build's log say more."
             )
-        await watcher.check_disk()
+        job.spend(await job.engine.written(running.id))
         yield running.id
 
 
 class _LayerWatcher(Watcher):
     """Watches what a container writes to its own layer."""
 
-    def __init__(self, limits: BuildLimits, engine: Engine, container: str) -> None:
-        super().__init__(limits, ())
-        self._most = limits.disk_bytes
-        self._engine = engine
+    def __init__(self, job: Job, container: str) -> None:
+        super().__init__(job.config.limits, ())
+        self._job = job
         self._container = container
 
     async def check_disk(self) -> None:
         """One look. Raises BuildLimitExceeded."""
-        if self._most is not None and await self._engine.written(self._container) > self._most:
-            raise BuildLimitExceeded(
-                f"The build wrote more than {readable(self._most)} to disk.",
-                hint="The operator can raise the limits of builds.",
-            )
+        self._job.require_room(await self._job.engine.written(self._container))

@@ -24,7 +24,7 @@ from launcher.builders.container.dockerfile.job import Job, WayOut
 from launcher.builders.container.dockerfile.runs import run_step
 from launcher.builders.container.dockerfile.words import expand, json_list, pairs, words
 from launcher.engine.base import ContainerOrder, Image, ImageConfig
-from launcher.engine.labels import INPUTS, Kind, ours
+from launcher.engine.labels import INPUTS, Kind, ours, state_id
 from launcher.errors import BuildFailed, RecipeInvalid, RecipeUnsupported
 
 _REPOSITORY = "localhost/launcher/layer"
@@ -133,7 +133,8 @@ class StageRun:
         many = into_directory or len(wanted.sources) > 1
         for path in wanted.sources:
             place = self._job.directory / "from.tar"
-            await fetch(self._job.engine, self._idle(image), path, place, where)
+            most = self._job.config.limits.disk_bytes
+            await fetch(self._job.engine, self._idle(image), path, place, where=where, most=most)
             context = await asyncio.to_thread(Context, place)
             try:
                 one = replace(wanted, sources=(posixpath.basename(posixpath.normpath(path)),))
@@ -198,8 +199,9 @@ class StageRun:
 
     async def _put(self, selection: Selection) -> None:
         container = await self._files()
-        with spooled() as file:
+        with spooled(self._job.directory) as file:
             digest = await asyncio.to_thread(selection.write, file)
+            self._job.spend(file.tell())
             await self._job.engine.put_archive(container, "/", pieces(file))
         self._put_in.append(digest)
 
@@ -210,16 +212,20 @@ class StageRun:
     def _layer(self) -> dict[str, str]:
         return {**ours(self._job.config.state_directory, Kind.LAYER), INPUTS: self._key}
 
+    @property
+    def _name(self) -> str:
+        return f"{_REPOSITORY}:{state_id(self._job.config.state_directory)}-{self._key}"
+
     async def _have(self) -> bool:
         """Go on from the layer of this key if it is there."""
-        found = await self._job.engine.images(self._layer)
-        if found:
-            self.image = found[0].id
-        return bool(found)
+        found = await self._job.engine.named(self._name, self._layer)
+        if found is not None:
+            self.image = found.id
+        return found is not None
 
     async def _commit(self, container: str) -> None:
         config = ImageConfig(labels=self._layer, environment=self.environment)
-        self.image = await self._job.engine.commit(container, f"{_REPOSITORY}:{self._key}", config)
+        self.image = await self._job.engine.commit(container, self._name, config)
 
 
 def _refuse_magic(sources: list[str], where: str) -> None:

@@ -18,10 +18,12 @@ from launcher.builders.container.dockerfile.job import Job, way_out
 from launcher.builders.container.dockerfile.stage import StageRun
 from launcher.builders.container.dockerfile.words import expand
 from launcher.builders.container.site import Site
+from launcher.errors import RecipeInvalid
 from launcher.models import BuildRequest, BuiltEnvironment, Recipe, RecipeKind
 
 _FORMAT = 1  # of an image; a new one makes new environments
 _IGNORE = (".dockerignore", ".containerignore")
+_LONGEST_IGNORE = 2**16
 
 
 class DockerfileWay:
@@ -50,13 +52,13 @@ class DockerfileWay:
                 log.write("An environment of exactly these files exists and is used.\n")
                 return found
             log.stage("fetching")
-            tree = await check_out(request, place / "repository", links=True)
+            tree = await check_out(request, place / "repository", links=True, limits=self._config.limits)
             text = (await asyncio.to_thread(tree.read, file)).decode(errors="replace")
             dockerfile = read_dockerfile(text, file)
             check_images(dockerfile, file, self._bases)
             archive = place / "context.tar"
             await asyncio.to_thread(pack, place / "repository", archive)
-            ignored = _ignored(place / "repository")
+            ignored = await asyncio.to_thread(_ignored, place / "repository")
             context = await asyncio.to_thread(Context, archive, ignored)
             job = Job(engine, self._site, self._config, request.build_id, log, self._bases, context, file, place)
             try:
@@ -101,6 +103,8 @@ def _ignored(repository: Path) -> list[str]:
     for name in _IGNORE:
         path = repository / name
         if path.is_file() and not path.is_symlink():
+            if path.stat().st_size > _LONGEST_IGNORE:
+                raise RecipeInvalid(f"{name} is longer than {_LONGEST_IGNORE} bytes.")
             lines = path.read_text(errors="replace").splitlines()
             return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return []

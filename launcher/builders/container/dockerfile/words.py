@@ -10,20 +10,29 @@ from dockerfile_parse.util import WordSplitter, extract_key_values
 
 from launcher.errors import RecipeInvalid
 
+_LONGEST = 128 * 1024  # of one word, as the kernel has it
 _VARIABLE = re.compile(r"\\(\$)|\$(?:(\w+)|\{(\w+)(?::([-+])([^{}]*))?\})")
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """The text with ``$name``, ``${name}``, ``${name:-otherwise}`` and ``${name:+instead}`` replaced."""
+    """The text with ``$name``, ``${name}``, ``${name:-otherwise}`` and ``${name:+instead}`` replaced.
+
+    Raises RecipeInvalid for what becomes too long: twice itself in every line would soon be all memory there is.
+    """
+    length = len(text)
 
     def value(found: re.Match[str]) -> str:
+        nonlocal length
         if found[1]:
             return "$"
         known = variables.get(found[2] or found[3], "")
         if found[4] == "-":
-            return known or found[5]
-        if found[4] == "+":
-            return found[5] if known else ""
+            known = known or found[5]
+        elif found[4] == "+":
+            known = found[5] if known else ""
+        length += len(known)
+        if length > _LONGEST:
+            raise RecipeInvalid(f"A value with its variables is longer than {_LONGEST} characters.")
         return known
 
     return _VARIABLE.sub(value, text)

@@ -73,7 +73,7 @@ class StockWay:
                 log.write("An environment of exactly these files exists and is used.\n")
                 return found
             log.stage("fetching")
-            await check_out(request, place / "repository", links=False)
+            await check_out(request, place / "repository", links=False, limits=self._config.limits)
             await Rendering(self._config, place, self._base).render(request.recipe, log)
             text = await asyncio.to_thread(dockerfile_of, place / "context.tar")
             context = await asyncio.to_thread(Context, place / "context.tar")
