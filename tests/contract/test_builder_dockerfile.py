@@ -20,6 +20,7 @@ from tests.support.web_server import WebServer, response
 __all__ = ["base_image", "container_engine", "container_site"]
 
 LIMITS = BuildLimits(seconds=100, processes=200, memory_bytes=300 * MIB, disk_bytes=100 * MIB, file_bytes=80 * MIB)
+FALSE_MKDIR = "printf '#!/usr/bin/python3\\nexit(7)\\n' > /x && chmod 755 /x && mv /x /bin/mkdir"
 BASE = "FROM localhost/launcher/base\nENV PATH=/srv/server/bin:$PATH\nUSER root\n"
 
 
@@ -93,7 +94,7 @@ async def test_stages_files_users_and_arguments_make_an_environment_in_full_mode
         ("RUN for n in $(seq 99); do head -c 40000000 /dev/zero > /big$n; done", BuildLimitExceeded, "to disk"),
         # each layer within the limit, and a shell that is no shell when the image is made ready
         ("RUN head -c 60000000 /dev/zero > /a\nRUN head -c 60000000 /dev/zero > /b", BuildLimitExceeded, "to disk"),
-        ("RUN printf '#!/usr/bin/python3\\nexit(7)\\n' > /x && chmod 755 /x && mv /x /bin/mkdir", BuildFailed, "sessions failed with status 7"),
+        (f"RUN {FALSE_MKDIR}", BuildFailed, "sessions failed with status 7"),
     ],
 )  # fmt: skip
 async def test_a_build_that_cannot_be_ends_in_words(build, steps, error, said):

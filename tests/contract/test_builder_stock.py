@@ -1,7 +1,9 @@
 """repo2docker as it is: what it says about a repository becomes steps of ours, and its complaints sentences."""
 
+import asyncio
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 
 from launcher.builders.container.config import ContainerBuilderConfig
@@ -11,6 +13,7 @@ from launcher.builders.container.dockerfile.context import Context, Copy
 from launcher.builders.container.dockerfile.instructions import read_dockerfile
 from launcher.builders.container.dockerfile.way import check_images
 from launcher.builders.container.site import Site
+from launcher.builders.container.stock import way
 from launcher.builders.container.stock.way import Rendering, StockWay, dockerfile_of, failure
 from launcher.builders.uv.egress import EgressMode
 from launcher.builders.uv.limits import BuildLimits
@@ -19,6 +22,7 @@ from launcher.engine.base_image import REPOSITORY
 from launcher.errors import BuildFailed, RecipeInvalid
 from launcher.models import Recipe, RecipeKind
 from tests.support.builds import MemoryLog, request
+from tests.support.running import eventually
 
 BASE = Image("sha256:" + "0" * 64, (), (), {}, 1, datetime.now(UTC), (), {}, "")
 
@@ -84,3 +88,19 @@ def test_it_takes_what_no_other_way_takes(tmp_path):
     way = StockWay(Site(None, BASE, (), None), ContainerBuilderConfig.from_environment(tmp_path, {}))
     assert way.kinds == {RecipeKind.CONDA, RecipeKind.R, RecipeKind.JULIA, RecipeKind.NIX}
     way.check(Recipe(RecipeKind.CONDA, main="environment.yml"))
+
+
+async def test_a_cancelled_build_ends_repo2docker_too(tmp_path, monkeypatch):
+    slow, said = tmp_path / "slow.py", tmp_path / "pid"
+    slow.write_text("import os, sys, time\nprint(os.getpid(), file=open('../pid', 'w'), flush=True)\ntime.sleep(60)\n")
+    (tmp_path / "repository").mkdir()
+    monkeypatch.setattr(way, "_RENDER", slow)
+    config = ContainerBuilderConfig.from_environment(tmp_path / "state", {}, egress=EgressMode.NONE)
+    task = asyncio.ensure_future(Rendering(config, tmp_path)._run())
+    await asyncio.to_thread(
+        eventually, lambda: said.exists() and said.read_text().endswith("\n"), what="repo2docker's first word"
+    )
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    eventually(lambda: not psutil.pid_exists(int(said.read_text())), what="the end of repo2docker")

@@ -7,8 +7,10 @@ import hashlib
 import importlib.util
 import os
 import re
+import signal
 import sys
 import tarfile
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -128,7 +130,8 @@ class Rendering:
             said = (await process.communicate())[0].decode(errors="replace")
         finally:
             if process.returncode is None:
-                process.kill()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # the bridge and repo2docker
                 await process.wait()
         return process.returncode, said
 
