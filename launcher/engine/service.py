@@ -29,6 +29,8 @@ _OPEN_FILES = 65536
 _PROCESSES = 32768
 _PODMAN = "podman"
 _TEMPORARY = "libpod"
+_STORAGE = "storage"
+_DRIVER = "overlay"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ class OwnEngine:
             if self._pid() is not None:
                 os.kill(pid, signal.SIGKILL)
         self._end_pause()
+        self._let_go_of_storage()
+
+    def _let_go_of_storage(self) -> None:
+        """Root's podman leaves its storage mounted on itself, and nobody could remove the state directory then.
+
+        It stays mounted as long as a container is.
+        """
+        if os.getuid() == 0:
+            storage = self.directory / _STORAGE / _DRIVER
+            subprocess.run(["umount", str(storage)], capture_output=True, check=False)
 
     def _end_pause(self) -> None:
         """End the process that keeps an ordinary user's namespace; podman starts one when it needs it."""
@@ -130,8 +142,8 @@ class OwnEngine:
         (self.directory / "containers.conf").write_text(_containers_conf(self.run))
         if self.exists():
             return
-        for driver in ("overlay", "vfs"):
-            text = _storage_conf(driver, self.directory / "storage", self.run)
+        for driver in (_DRIVER, "vfs"):
+            text = _storage_conf(driver, self.directory / _STORAGE, self.run)
             (self.directory / "storage.conf").write_text(text)
             tried = subprocess.run(
                 [_PODMAN, "info"], env=self.variables(), capture_output=True, text=True, check=False, cwd="/"

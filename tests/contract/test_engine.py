@@ -283,6 +283,7 @@ async def test_an_engine_of_our_own_is_started_again_when_it_was_killed(tmp_path
         own.stop()
         assert not own.runs()
         shutil.rmtree(own.run)
+    shutil.rmtree(own.directory)  # nothing is mounted there any more
 
 
 def _archive(path: str, content: bytes) -> bytes:
