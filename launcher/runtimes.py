@@ -155,8 +155,13 @@ def make_ready(settings: Settings, say: Callable[[str], None]) -> Callable[[], N
     if settings.containers is not None:
         from launcher.engine.prepare import prepare, stop_own
 
-        prepare(settings.containers, settings.state, say)
-        return partial(stop_own, settings.containers, settings.state)
+        end = partial(stop_own, settings.containers, settings.state)
+        try:
+            prepare(settings.containers, settings.state, say)
+        except BaseException:  # Ctrl-C, too: making the base image takes minutes
+            end()
+            raise
+        return end
     server = Path(settings.server_environment)
     if not is_current(server):
         say("Making the server environment (once)…")
