@@ -10,7 +10,7 @@ from pathlib import Path
 from launcher.config import read_settings_of
 from launcher.engine.base_image import base_image_name
 from launcher.engine.config import ContainerSettings
-from launcher.engine.prepare import prepare
+from launcher.engine.prepare import only_meanwhile, prepare
 from launcher.errors import ConfigurationInvalid
 
 
@@ -32,7 +32,8 @@ def base_image(options: BaseImageOptions) -> int:
     """
     settings, state = _settings(options)
     chosen = _with_options(settings, options)
-    _, image = prepare(chosen, state, _say)
+    with only_meanwhile(chosen, state):
+        _, image = prepare(chosen, state, _say)
     print(f"{base_image_name(chosen)} {image.id}")  # noqa: T201 - what the command is asked for
     if base_image_name(chosen) != base_image_name(settings):
         print(  # noqa: T201 - for the person, beside the answer

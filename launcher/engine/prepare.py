@@ -39,6 +39,18 @@ def prepare(settings: ContainerSettings, state: Path, say: Say) -> tuple[EngineA
     return address, asyncio.run(make())
 
 
+@contextmanager
+def only_meanwhile(settings: ContainerSettings, state: Path) -> Iterator[None]:
+    """In the end, an engine of our own that did not run before is ended. Raises EngineUnavailable."""
+    own = look_for_engine(settings.engine, state).own
+    ran = own is None or own.runs()
+    try:
+        yield
+    finally:
+        if own is not None and not ran:
+            own.stop()
+
+
 def stop_own(settings: ContainerSettings, state: Path) -> None:
     """End the engine's service when it is our own. Nothing running is fine."""
     with suppress(LauncherError):
@@ -86,18 +98,13 @@ def _awake(settings: ContainerSettings, state: Path) -> Iterator[EngineAddress |
     """The engine, running meanwhile; None when it would be one of our own that was never used."""
     address = look_for_engine(settings.engine, state)
     own = address.own
-    if own is None:
-        yield address
-    elif not own.exists():
+    if own is not None and not own.exists():
         yield None
-    else:
-        ran = own.runs()
-        own.ensure()
-        try:
-            yield address
-        finally:
-            if not ran:
-                own.stop()
+        return
+    with only_meanwhile(settings, state):
+        if own is not None:
+            own.ensure()
+        yield address
 
 
 def _ask(address: EngineAddress, question: Callable[[Engine], Coroutine[None, None, _Answer]]) -> _Answer:
