@@ -34,8 +34,9 @@ def test_an_unknown_repository_asks_first_and_launch_ends_in_jupyterlab_with_the
         page.goto(login_link(up, then=launch_link(up, spec, "?labpath=index.ipynb").removeprefix(up.url)))
         expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Launch .*first.*\\?$"))
         facts = page.locator("dl.facts")
-        for fact in (git_server.url("first"), head[:12], "from main", "nobody yet", "will be built", "a project home"):
+        for fact in (git_server.url("first"), head[:12], "from main", "nobody yet", "will be built"):
             expect(facts).to_contain_text(fact)
+        expect(page.get_by_role("radio", name="In a project home")).to_be_checked()
         expect(facts).to_contain_text("doc/tree/index.ipynb")
         shot(page, "ask-unknown")
         assert (builds(up), servers(up)) == before
