@@ -80,6 +80,20 @@ async def test_stages_files_users_and_arguments_make_an_environment_in_full_mode
     assert bench.run(again, "cat", "/opt/app/a.txt").stdout == "changed\n"
 
 
+DEBIAN = r"""FROM localhost/launcher/base
+USER root
+RUN place=$(python3 -c 'import site; print(site.getsitepackages()[0])') && mkdir -p $place \
+ && echo "import site; site.addsitedir('$(echo /srv/server/lib/*/site-packages)')" > $place/server.pth \
+ && printf '#!/usr/bin/python3\n' > /usr/local/bin/jupyterhub-singleuser && chmod 755 /usr/local/bin/*
+"""
+
+
+async def test_the_server_may_be_in_the_python_of_the_system_which_has_no_python_without_a_number(bench, build):
+    built, _ = await build(DEBIAN)
+    python = "import sys, jupyterhub.singleuser; print(sys.executable)"
+    assert bench.run(built, "/srv/environment/bin/python", "-I", "-c", python).stdout == "/srv/environment/bin/python\n"
+
+
 @pytest.mark.parametrize(
     ("steps", "error", "said"),
     [

@@ -40,12 +40,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class _Base:
-    """The Python of an environment: its interpreter, the directory of that, and its library directory name."""
+    """The Python of an environment: its interpreter, the directory of that, its library's name, where packages are."""
 
     interpreter: Path
     home: Path
     version: str
     library: str  # such as ``lib/python3.11``
+    packages: tuple[Path, ...]
 
 
 def make_layer(environment: Path, identifier: str, home: Path) -> Layer:
@@ -67,9 +68,7 @@ def make_layer(environment: Path, identifier: str, home: Path) -> Layer:
     packages.mkdir(parents=True, exist_ok=True)
     (directory / "bin").mkdir(exist_ok=True)
     _write(directory / "pyvenv.cfg", _configuration(base))
-    _write(
-        packages / _ENVIRONMENT_LINK, _link_to(environment / base.library / "site-packages", _pip_for(base, directory))
-    )
+    _write(packages / _ENVIRONMENT_LINK, _link_to(base.packages, _pip_for(base, directory)))
     for name in ("python", "python3", base.library.split("/")[-1].rstrip("t")):
         _symlink(directory / "bin" / name, base.interpreter if name == "python" else Path("python"))
     for name in ("pip", "pip3"):
@@ -118,11 +117,11 @@ def write_kernelspecs(
 
 def _base_of(environment: Path) -> _Base:
     """The Python an environment was made with; an environment that is no virtual environment is its own base."""
-    libraries = sorted(environment.glob("lib/*/site-packages"))
     interpreter = environment / "bin" / "python"
-    if not libraries or not interpreter.exists():
+    packages = _packages_of(environment, Path(os.path.realpath(interpreter)).name)
+    if not packages or not interpreter.exists():
         raise FileNotFoundError("no Python environment")
-    library = libraries[0].parent
+    library = packages[0].parent
     settings = _read_configuration(environment / "pyvenv.cfg")
     version = settings.get("version_info") or settings.get("version") or library.name.lstrip("python")
     if "home" in settings:
@@ -131,8 +130,18 @@ def _base_of(environment: Path) -> _Base:
         interpreter=interpreter,
         home=Path(settings["home"]) if "home" in settings else interpreter.parent,
         version=version,
-        library=str(library.relative_to(environment)),
+        library=f"lib/{library.name}",
+        packages=packages,
     )
+
+
+def _packages_of(environment: Path, python: str) -> tuple[Path, ...]:
+    """Where an environment has its packages, its own first. Debian's own Python has them elsewhere."""
+    if found := sorted(environment.glob("lib/*/site-packages")):
+        return (found[0],)
+    own = environment / "local" / "lib" / python / "dist-packages"
+    shared = environment / "lib" / "python3" / "dist-packages"
+    return (own, shared) if own.is_dir() or shared.is_dir() else ()
 
 
 def _read_configuration(path: Path) -> dict[str, str]:
@@ -152,9 +161,9 @@ def _configuration(base: _Base) -> str:
     return f"home = {base.home}\ninclude-system-site-packages = false\nversion = {base.version}\n"
 
 
-def _link_to(packages: Path, pip: Path | None) -> str:
+def _link_to(packages: tuple[Path, ...], pip: Path | None) -> str:
     """A ``.pth`` file: the environment's packages (with *their* ``.pth`` files) after the layer's, pip last."""
-    lines = [f"import site; site.addsitedir({str(packages)!r})"]
+    lines = [f"import site; site.addsitedir({str(place)!r})" for place in packages]
     if pip is not None:
         lines.append(f"import sys; sys.path.append({str(pip)!r})")
     return "\n".join(lines) + "\n"

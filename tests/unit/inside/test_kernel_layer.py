@@ -111,6 +111,23 @@ def test_editable_projects_of_the_environment_are_seen(environment: Path, home: 
     assert inside(home, layer.python, "-c", "import edited").returncode == 0
 
 
+def test_packages_of_a_debians_own_python_are_seen(home: Path, tmp_path: Path) -> None:
+    python = Path(sys.executable).resolve()
+    debian = tmp_path / "usr"
+    (debian / "bin").mkdir(parents=True)
+    (debian / "bin" / "python").symlink_to(python)
+    for place, name in (("local/lib/" + python.name, "own"), ("lib/python3", "shared")):
+        (debian / place / "dist-packages").mkdir(parents=True)
+        (debian / place / "dist-packages" / f"{name}_of_debian.py").write_text("")
+    library = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    (debian / "lib" / library).mkdir()
+    for part in (python.parents[1] / "lib" / library).iterdir():
+        if part.name != "site-packages":
+            (debian / "lib" / library / part.name).symlink_to(part)
+    layer = make_layer(debian, "abc", home)
+    assert inside(home, layer.python, "-c", "import own_of_debian, shared_of_debian").returncode == 0
+
+
 def test_pip_that_the_environment_has_is_the_one_used(environment: Path, home: Path) -> None:
     [packages] = environment.glob("lib/*/site-packages")
     (packages / "pip").mkdir()

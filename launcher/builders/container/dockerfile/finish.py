@@ -37,6 +37,7 @@ if [ "$1" != {ENVIRONMENT} ]; then
   rm -rf {ENVIRONMENT}
   ln -s "$1" {ENVIRONMENT}
 fi
+[ -e {ENVIRONMENT}/bin/python ] || ln -s python3 {ENVIRONMENT}/bin/python
 mkdir -p {HOME}
 grep -q '^[^:]*:[^:]*:1000:' /etc/passwd || echo 'jovyan:x:1000:1000::{HOME}:/bin/sh' >> /etc/passwd
 grep -q '^[^:]*:[^:]*:1000:' /etc/group || echo 'jovyan:x:1000:' >> /etc/group
