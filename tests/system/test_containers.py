@@ -44,7 +44,12 @@ class Service:
         self.socket.unlink(missing_ok=True)
         command = ["podman", "system", "service", "--time=0", self.url]
         self._process = subprocess.Popen(
-            command, env=self._variables, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=self._variables,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         eventually(lambda: not why_silent(self.socket), what="the engine")
 
