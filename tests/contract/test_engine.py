@@ -215,9 +215,14 @@ async def test_a_container_becomes_an_image_that_says_what_it_is_told_to(engine,
     assert await engine.image(made) is None
 
 
-async def test_an_image_in_use_is_not_removed(engine, running, base_image):  # noqa: F811
-    assert not await engine.remove_image(base_image)
-    assert await engine.image(base_image) is not None
+async def test_an_image_in_use_is_not_removed(engine, order, running):  # noqa: F811
+    used = await engine.commit(running, "localhost/launcher/test-used:1", ImageConfig())
+    try:
+        async with engine.run(replace(order("sleep", "600"), image=used)):
+            assert not await engine.remove_image(used)
+            assert await engine.image(used) is not None
+    finally:
+        assert await engine.remove_image(used)
 
 
 async def test_a_name_that_moved_changes_no_image(engine, base_image):  # noqa: F811

@@ -23,7 +23,8 @@ def command(up, *arguments: str) -> str:
 @on_one_hub
 def test_an_environment_is_kept_for_its_session_then_removed_and_built_again_by_a_click(up, git_server):
     spec = git_spec(git_server.url("retention"), "main")
-    make_repository(git_server.directory / "retention", {"requirements.txt": "# for retention\ntraitlets\n"})
+    # No other test has this package: an environment that two repositories share would stay for the other one.
+    make_repository(git_server.directory / "retention", {"requirements.txt": "json5\n"})
     session, _ = up.launch(spec)
     (row,) = json.loads(command(up, "list", "--json", "--search", "retention"))
     assert row["in_use"]
@@ -31,14 +32,14 @@ def test_an_environment_is_kept_for_its_session_then_removed_and_built_again_by_
     address = f"{up.service}api/v1/environments/{row['key']}"
     refused = requests.delete(address, headers=up.headers, timeout=30)
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "environment_in_use")
-    assert session.run("import traitlets; print('there')") == "there\n"
+    assert session.run("import json5; print('there')") == "there\n"
     up.stop_sessions()
     # An admin's program may ask again at once: the ticket of the start is good for some seconds more.
     eventually(lambda: requests.delete(address, headers=up.headers, timeout=30).status_code == 204, what="the removal")
     assert not (up.state / "environments" / row["reference"]).exists()
     session, events = up.launch(spec)
     assert any(event.get("phase") == "building" for event in events)
-    assert session.run("import traitlets; print('again')") == "again\n"
+    assert session.run("import json5; print('again')") == "again\n"
     up.stop_sessions()
 
 
