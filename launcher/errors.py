@@ -15,6 +15,7 @@
     │   ├── CrossSiteRefused       the request did not come from a page of ours
     │   ├── ConfirmationRequired   an unknown repository, and nobody said yes yet
     │   ├── RepositoryNotAllowed   the operator's policy says no
+    │   ├── MachineSizeNotAllowed  no such machine size, or not for this person's groups
     │   ├── AddressRefused         the address is private, local or not https
     │   └── TicketInvalid          a start ticket is forged, expired, used or for something else
     ├── NotFound
@@ -166,6 +167,12 @@ class RepositoryNotAllowed(NotAllowed):
     """The operator's policy does not let this repository launch."""
 
     code = "repository_not_allowed"
+
+
+class MachineSizeNotAllowed(NotAllowed):
+    """There is no such machine size, or it is for groups the person is not in."""
+
+    code = "machine_size_not_allowed"
 
 
 class AddressRefused(NotAllowed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NewType
@@ -129,6 +129,10 @@ class RecipeKind(StrEnum):
     DOCKERFILE = "Dockerfile"
 
 
+NO_RECIPE = "no recipe: Python only"
+"""The summary of a repository that asks for nothing; pages say it in their language."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a repository asks of its environment, read from git objects at one commit.
@@ -176,7 +180,7 @@ class Recipe:
     @property
     def summary(self) -> str:
         """The recipe in a few words for a person."""
-        words = ["no recipe: Python only"] if self.main is None else [self.main]
+        words = [NO_RECIPE] if self.main is None else [self.main]
         words += [path for path in (self.apt, self.post_build, self.start) if path]
         return ", ".join(words)
 
@@ -251,12 +255,34 @@ class Person:
 
 
 @dataclass(frozen=True)
+class MachineSize:
+    """What a session may use of a machine, as the operator offers it; see `launcher.policy.sizes`.
+
+    name: for links, the API and the database. memory_bytes, cpus: None for no limit, or one the machine cannot
+    enforce. groups: whose members may have it; empty means everybody.
+    """
+
+    name: str
+    title: str
+    description: str = ""
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    groups: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> MachineSize:
+        """The inverse of ``dataclasses.asdict`` after a way through JSON; TypeError when it is something else."""
+        return cls(**{**body, "groups": tuple(body.get("groups", ()))})
+
+
+@dataclass(frozen=True)
 class LaunchPlan:
     """What a redeemed ticket tells a spawner to start. JSON on the wire: `to_json` / `from_json`.
 
     environment: `BuiltEnvironment.reference`. project: the project home's name (RepositoryId digest) or None for
     the person's home. content: bare repository directory, commit, branch and identity for the content step, or None
-    for a session without repository files. variables: extra environment variables of the session.
+    for a session without repository files. variables: extra environment variables of the session. size: what it may
+    use of the machine; None on a hub without machine sizes.
     """
 
     user: str
@@ -268,6 +294,7 @@ class LaunchPlan:
     content: Mapping[str, str] | None
     start: str | None
     variables: Mapping[str, str]
+    size: MachineSize | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""
@@ -281,11 +308,12 @@ class LaunchPlan:
             "content": dict(self.content) if self.content is not None else None,
             "start": self.start,
             "variables": dict(self.variables),
+            "size": asdict(self.size) if self.size is not None else None,
         }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> LaunchPlan:
-        """The inverse of `to_json`; KeyError or ValueError when a field is missing or wrong."""
+        """The inverse of `to_json`; KeyError, TypeError or ValueError when a field is missing or wrong."""
         return cls(
             user=str(body["user"]),
             server_name=str(body["server_name"]),
@@ -296,4 +324,5 @@ class LaunchPlan:
             content=body["content"],
             start=body["start"],
             variables=dict(body["variables"]),
+            size=MachineSize.from_json(body["size"]) if body.get("size") else None,
         )

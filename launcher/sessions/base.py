@@ -13,6 +13,7 @@ from launcher.models import (
     EnvironmentKey,
     EnvironmentStatus,
     HomeKind,
+    MachineSize,
     Person,
     Recipe,
     Resolved,
@@ -34,6 +35,8 @@ class Preview:
     dask_added: Dask's packages are added to the environment, whatever its recipe asks for.
     commit: what the commit says of itself; None where there is none. environment_bytes: of a ready environment.
     typical_seconds: the median of the last builds of this kind that went well; None before the first.
+    sizes: the machine sizes this person is offered, none on a hub without them. size: the one the session gets, or
+        has when it runs.
     """
 
     resolved: Resolved
@@ -52,6 +55,8 @@ class Preview:
     commit: CommitWords | None = None
     environment_bytes: int | None = None
     typical_seconds: float | None = None
+    sizes: tuple[MachineSize, ...] = ()
+    size: MachineSize | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class LaunchRequest:
     trust: remember the repository as *mine* from now on.
     build_only: stop when the environment is ready.
     with_dask: add Dask's packages to the environment, where that is for people to choose.
+    size: name of a machine size; "" is the first one offered.
     wants_token: put a short-lived token that opens the session into the ready event (API clients only).
     launch_host: absolute URL of our service, for the BINDER_* variables.
     """
@@ -77,6 +83,7 @@ class LaunchRequest:
     trust: bool = False
     build_only: bool = False
     with_dask: bool = False
+    size: str = ""
     wants_token: bool = False
     launch_host: str = ""
     client_ip: str = ""

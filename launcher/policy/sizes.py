@@ -1,0 +1,144 @@
+"""Machine sizes: which ones a person is offered, and which one a session gets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from traitlets import TraitError
+
+from launcher.dask.config import size_in_bytes
+from launcher.errors import ConfigurationInvalid, MachineSizeNotAllowed
+from launcher.models import MachineSize, Person
+from launcher.policy.groups import is_for, read_groups
+
+__all__ = ["Enforceable", "MachineSize", "MachineSizes", "read_sizes"]
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_KEYS = ("name", "title", "description", "memory", "cpus", "groups")
+_SMALLEST_MEMORY = 64 * 2**20
+_FEWEST_CPUS = 0.01
+
+
+@dataclass(frozen=True)
+class Enforceable:
+    """Which limits the machine that runs sessions can enforce."""
+
+    memory: bool = True
+    cpus: bool = True
+
+
+@dataclass(frozen=True)
+class MachineSizes:
+    """The operator's sizes, in the order in which they are offered.
+
+    enforceable: a figure that the machine cannot enforce is promised to nobody, neither on pages nor in plans.
+    """
+
+    sizes: tuple[MachineSize, ...] = ()
+    enforceable: Enforceable = Enforceable()
+
+    def offered(self, person: Person) -> tuple[MachineSize, ...]:
+        """The sizes this person may have, the one they get without a choice first."""
+        return tuple(self._true(size) for size in self.sizes if is_for(size.groups, person))
+
+    def choose(self, name: str, person: Person) -> MachineSize | None:
+        """The size of that name, for "" the first one offered; None on a hub without sizes.
+
+        Raises MachineSizeNotAllowed when there is no such size for this person, or none at all.
+        """
+        offered = self.offered(person)
+        if not offered and self.sizes:
+            raise MachineSizeNotAllowed(
+                "None of this hub's machine sizes is for your groups.", hint="Ask the people who run this hub."
+            )
+        if not name:
+            return offered[0] if offered else None
+        chosen = next((size for size in offered if size.name == name), None)
+        if chosen is None:
+            names = ", ".join(size.name for size in offered)
+            hint = f"You can choose: {names}." if names else "This hub has no machine sizes: leave it out."
+            raise MachineSizeNotAllowed(f"There is no machine size “{_shown(name)}” for you.", hint=hint)
+        return chosen
+
+    def named(self, name: str | None) -> MachineSize | None:
+        """The size of that name as pages show it, whoever may have it; None when there is none (any more)."""
+        return next((self._true(size) for size in self.sizes if size.name == name), None)
+
+    def _true(self, size: MachineSize) -> MachineSize:
+        return replace(
+            size,
+            memory_bytes=size.memory_bytes if self.enforceable.memory else None,
+            cpus=size.cpus if self.enforceable.cpus else None,
+        )
+
+
+def _shown(name: str) -> str:
+    """A name somebody sent, fit for a sentence."""
+    return "".join(letter for letter in name[:40] if letter.isprintable())
+
+
+def read_sizes(entries: Sequence[Mapping[str, Any]]) -> tuple[MachineSize, ...]:
+    """``c.Launcher.machine_sizes`` as values. Raises ConfigurationInvalid with a sentence that names the entry."""
+    sizes = tuple(_read(entry, f"machine_sizes, entry {number}") for number, entry in enumerate(entries, 1))
+    names = [size.name for size in sizes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationInvalid(f"machine_sizes: there are two sizes called {name!r}.")
+    return sizes
+
+
+def _read(entry: Mapping[str, Any], where: str) -> MachineSize:
+    name = entry.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigurationInvalid(
+            f"{where}: it needs a name of lower-case letters, digits and hyphens, not {name!r}.",
+            hint="For example {'name': 'large', 'memory': '8G', 'cpus': 4}.",
+        )
+    where = f"machine_sizes, {name!r}"
+    unknown = sorted(set(map(str, entry)) - set(_KEYS))
+    if unknown:
+        raise ConfigurationInvalid(f"{where}: there is no {unknown[0]!r}; there are {', '.join(_KEYS)}.")
+    return MachineSize(
+        name=name,
+        title=_text(entry, "title", where) or name,
+        description=_text(entry, "description", where),
+        memory_bytes=_memory(entry.get("memory"), where),
+        cpus=_cpus(entry.get("cpus"), where),
+        groups=read_groups(where, entry.get("groups", ())),
+    )
+
+
+def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
+    value = entry.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigurationInvalid(f"{where}: {name} must be text, not {value!r}.")
+    return value.strip()
+
+
+def _memory(value: Any, where: str) -> int | None:
+    if value is None:
+        return None
+    try:
+        amount = size_in_bytes(value) if _is_number(value) or isinstance(value, str) else 0
+    except (TraitError, OverflowError, ValueError):
+        amount = 0
+    if not amount:
+        raise ConfigurationInvalid(f"{where}: memory must be an amount such as '8G' or '512M', not {value!r}.")
+    if amount < _SMALLEST_MEMORY:
+        raise ConfigurationInvalid(f"{where}: no session starts with less memory than 64M; memory is {value!r}.")
+    return amount
+
+
+def _cpus(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if not _is_number(value) or not _FEWEST_CPUS <= value < float("inf"):
+        raise ConfigurationInvalid(f"{where}: cpus must be a number such as 2 or 0.5, not {value!r}.")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
