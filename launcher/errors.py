@@ -42,6 +42,8 @@
     ├── SessionError
     │   ├── SessionStartFailed
     │   ├── ContentFailed          the files could not be put in place
+    │   ├── SessionRunning         the regular session runs; it must be stopped before another one starts
+    │   ├── SessionsElsewhere      regular sessions are not the launcher's on this hub
     │   ├── HomeInUse              a project home cannot be deleted while its session runs
     │   └── HomeUnusable           a project home could not be read or deleted
     ├── DaskError
@@ -73,6 +75,7 @@ class LauncherError(Exception):
     """An error with words for people.
 
     ``message`` says what happened, ``hint`` what to do next. ``code`` and ``http_status`` belong to the class.
+    ``field``: what of a form or request it is about, "" for all of it.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -83,12 +86,15 @@ class LauncherError(Exception):
         self.message = message
         self.hint = hint
         self.retry_after = retry_after  # seconds, when waiting helps
+        self.field = ""
 
     def to_dict(self) -> dict[str, object]:
         """The error as the ``error`` object of every JSON answer."""
         body: dict[str, object] = {"code": self.code, "message": self.message, "hint": self.hint}
         if self.retry_after is not None:
             body["retry_after"] = self.retry_after
+        if self.field:
+            body["field"] = self.field
         return body
 
 
@@ -338,6 +344,20 @@ class ContentFailed(SessionError):
     """The repository's files could not be put in place."""
 
     code = "content_failed"
+
+
+class SessionRunning(SessionError):
+    """The regular session is running; another one can start when it was stopped."""
+
+    code = "session_running"
+    http_status = 409
+
+
+class SessionsElsewhere(SessionError):
+    """On this hub JupyterHub itself starts the regular sessions, without choices of the launcher."""
+
+    code = "sessions_elsewhere"
+    http_status = 409
 
 
 class HomeInUse(SessionError):
