@@ -137,7 +137,9 @@ def events_of(said: LaunchEvent | LogBatch) -> tuple[LaunchEvent, ...]:
 class Launches(Protocol):
     """Everything about launches, for the web."""
 
-    async def preview(self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False) -> Preview:
+    async def preview(
+        self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False, size: str = ""
+    ) -> Preview:
         """What launching the spec would do for this person. Raises LauncherError when it is refused or not found."""
 
     def can_choose_dask(self, person: Person) -> bool:

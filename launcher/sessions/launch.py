@@ -11,6 +11,7 @@ from launcher.errors import BuildFailed, LauncherError, SessionStartFailed
 from launcher.models import (
     HomeKind,
     LaunchPlan,
+    MachineSize,
     Repository,
     Resolved,
     ServerName,
@@ -36,6 +37,7 @@ class Launch:
         self._request = request
         self._hub = parts.hub(request.hub_token)
         self._user = request.person.name
+        self._size: MachineSize | None = None
         self.outcome: Ready | None = None
 
     def result(self) -> Ready:
@@ -50,6 +52,8 @@ class Launch:
         trust = trust_of(self._parts, self._request, repository)
         name = server_name(repository)
         home = home_for(trust)
+        if not self._request.build_only:
+            self._size = self._parts.sizes.choose(self._request.size, self._request.person)
         # A build starts no server: it waits for nobody's turn.
         turn = Turn() if self._request.build_only else self._turns.of(self._user, name)
         async with turn.lock:
@@ -99,9 +103,19 @@ class Launch:
             raise SessionStartFailed("The running session is not one of the launcher's.", hint="Stop it and try again.")
         image = row.environment_key or ""
         say(LaunchEvent("built", "Your session of this repository is running...\n", {"imageName": image}))
+        if told := self._about_size(row):
+            say(LaunchEvent("built", f"{told}\n", {"imageName": image}))
         if self._request.with_dask and (told := await self._about_running(row, home)):
             say(LaunchEvent("built", f"{told}\n", {"imageName": image}))
         return Ready(server.url, ServerName(server.name), image, repository, row.ref_url, row.persistent_spec)
+
+    def _about_size(self, row: SessionRow) -> str:
+        """That a running session keeps its size, when another one was asked for; "" otherwise."""
+        if self._size is None or not self._request.size or self._size.name == row.size:
+            return ""
+        has = self._parts.sizes.named(row.size)
+        own = f" ({has.title})" if has is not None else ""
+        return f"Your running session keeps its machine size{own}; stop it to start one with “{self._size.title}”."
 
     async def _about_running(self, row: SessionRow, home: HomeKind) -> str:
         """Why a running session lacks the Dask that was asked for; "" when it has it, or nobody can tell."""
@@ -157,7 +171,12 @@ class Launch:
         token, ticket = self._parts.signer.sign(self._user, name, dask=dask)
         self._parts.store.issue_ticket(ticket.jti, plan, ticket.expires)
         self._parts.store.save_session(
-            self._user, name, resolved=prepared.snapshot.resolved, environment_key=prepared.key, home=home
+            self._user,
+            name,
+            resolved=prepared.snapshot.resolved,
+            environment_key=prepared.key,
+            home=home,
+            size=self._size.name if self._size is not None else None,
         )
         crash_point("launch:ticket_issued")
         await self._hub.start(self._user, name, {"ticket": token})
@@ -200,6 +219,7 @@ class Launch:
             },
             start=prepared.recipe.start,
             variables=self._variables(resolved),
+            size=self._size,
         )
 
     def _variables(self, resolved: Resolved) -> dict[str, str]:

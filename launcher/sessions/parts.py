@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from launcher.builders.base import Builder
 from launcher.builds import BuildQueue
@@ -12,6 +12,7 @@ from launcher.environments import detect, environment_key, with_dask
 from launcher.errors import BuildFailed, ConfirmationRequired
 from launcher.models import EnvironmentKey, Recipe, Repository, Resolved, ServerName, SessionMode, Snapshot, Trust
 from launcher.policy.dask import DaskPolicy
+from launcher.policy.sizes import MachineSizes
 from launcher.policy.trust import TrustPolicy
 from launcher.sessions.base import LaunchRequest
 from launcher.sessions.hub import HubClient
@@ -33,6 +34,7 @@ class LaunchParts:
     signer: TicketSigner
     hub_api_url: str
     dask: DaskSettings | None = None
+    sizes: MachineSizes = field(default_factory=MachineSizes)
 
     @property
     def dask_policy(self) -> DaskPolicy:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from launcher.builds.records import LogRecord
 from launcher.errors import LauncherError, NotAllowed
-from launcher.models import BuildId, EnvironmentStatus, Person, ServerName, Spec, Username
+from launcher.models import BuildId, EnvironmentStatus, MachineSize, Person, ServerName, Spec, Username
 from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview
 from launcher.sessions.history import BuildHistory
@@ -37,9 +37,11 @@ class LaunchService:
         self._turns = Turns()
         self._history = BuildHistory(parts.store)
         self._batches: WeakValueDictionary[int, LogBatch] = WeakValueDictionary()
-        self._running: dict[tuple[Username, str, bool, bool], tuple[Launch, LaunchTask]] = {}
+        self._running: dict[tuple[Username, str, bool, bool, str], tuple[Launch, LaunchTask]] = {}
 
-    async def preview(self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False) -> Preview:
+    async def preview(
+        self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False, size: str = ""
+    ) -> Preview:
         """See `Launches.preview`."""
         parts = self._parts
         repository = parts.sources.repository(spec)
@@ -47,7 +49,9 @@ class LaunchService:
         name = server_name(repository)
         trust = parts.policy.trust(repository, mine=parts.store.is_mine(person.name, repository.id))
         home, dask = home_for(trust), parts.dask_policy
+        chosen = parts.sizes.choose(size, person)
         server = await parts.hub(hub_token).server(person.name, name)
+        running = server.url if server is not None and server.ready else None
         resolved = await parts.sources.resolve(spec)
         preview = Preview(
             resolved=resolved,
@@ -57,12 +61,14 @@ class LaunchService:
             key=None,
             environment=None,
             server_name=name,
-            running=server.url if server is not None and server.ready else None,
+            running=running,
             problem=None,
             dask=dask.allows(person, home) if parts.dask is not None else None,
             dask_reason=dask.refusal(person, home),
             dask_choice=dask.can_choose(person),
             dask_added=dask.adds(person, home, chosen=with_dask),
+            sizes=parts.sizes.offered(person),
+            size=self._size_of(person, name) if running is not None else chosen,
         )
         try:
             prepared = await read_recipe(parts, resolved, dask=preview.dask_added)
@@ -79,6 +85,11 @@ class LaunchService:
             typical_seconds=median(took) if took else None,
             commit=await commit_words(prepared.snapshot),
         )
+
+    def _size_of(self, person: Person, name: ServerName) -> MachineSize | None:
+        """What a running session was started with."""
+        row = self._parts.store.session(person.name, name)
+        return self._parts.sizes.named(row.size) if row is not None else None
 
     def can_choose_dask(self, person: Person) -> bool:
         """See `Launches.can_choose_dask`."""
@@ -103,7 +114,7 @@ class LaunchService:
     def _join(self, request: LaunchRequest) -> tuple[Launch, LaunchTask]:
         """The launch of this person and spec that goes on already, or a new one."""
         with_dask = request.with_dask and self.can_choose_dask(request.person)
-        key = (request.person.name, request.spec.path, request.build_only, with_dask)
+        key = (request.person.name, request.spec.path, request.build_only, with_dask, request.size)
         known = self._running.get(key)
         if known is not None and not known[1].over and not request.trust:
             return known
@@ -113,7 +124,7 @@ class LaunchService:
         task.task.add_done_callback(lambda _: self._forget(key, task))
         return launch, task
 
-    def _forget(self, key: tuple[Username, str, bool, bool], task: LaunchTask) -> None:
+    def _forget(self, key: tuple[Username, str, bool, bool, str], task: LaunchTask) -> None:
         if key in self._running and self._running[key][1] is task:
             del self._running[key]
 

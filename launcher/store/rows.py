@@ -131,7 +131,10 @@ class TrustRow:
 
 @dataclass(frozen=True)
 class SessionRow:
-    """A person's named server and the repository it belongs to; whether it runs, only the Hub knows."""
+    """A person's named server and the repository it belongs to; whether it runs, only the Hub knows.
+
+    size: name of the machine size of its last start; None on a hub without sizes.
+    """
 
     username: Username
     server_name: ServerName
@@ -145,3 +148,4 @@ class SessionRow:
     home: HomeKind
     created: datetime
     last_launched: datetime
+    size: str | None = None

@@ -144,6 +144,7 @@ sessions = sa.Table(
     sa.Column("home", _choice(HomeKind), nullable=False),
     sa.Column("created", UTCDateTime, nullable=False),
     sa.Column("last_launched", UTCDateTime, nullable=False),
+    sa.Column("size", sa.String(64)),
 )
 
 tickets = sa.Table(

@@ -52,6 +52,7 @@ class SessionCalls(Calls):
         *,
         environment_key: EnvironmentKey | None,
         home: HomeKind,
+        size: str | None = None,
     ) -> SessionRow:
         """Record that a launch of this server begins, over what its last launch said."""
         now = self._clock()
@@ -65,6 +66,7 @@ class SessionCalls(Calls):
             "environment_key": environment_key,
             "home": home,
             "last_launched": now,
+            "size": size,
         }
         statement = self._database.insert(sessions).values(
             username=username, server_name=server_name, created=now, **values

@@ -28,7 +28,7 @@ ANA, REPOSITORY = Username("ana"), RepositoryId("gh:github.com/org/repo")
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "9999", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "0003", None, None
 def upgrade():
     op.create_table("novelty", sa.Column("id", sa.Integer, primary_key=True))
     {more}
@@ -129,7 +129,7 @@ def test_an_upgrade_keeps_a_copy_of_the_database_as_it_was(url, path, tmp_path) 
     with Store.open(url) as store:
         store.trust_repository(ANA, REPOSITORY)
     migrate(parse_url(url), newer_migrations(tmp_path))
-    backup = path.with_name("launcher.sqlite.0002.backup")
+    backup = path.with_name("launcher.sqlite.0003.backup")
     assert oct(backup.stat().st_mode & 0o777) == "0o600"
     assert _tables(path) - _tables(backup) == {"novelty"}
     with Store.open(f"sqlite:///{backup}") as store:
@@ -291,7 +291,7 @@ def test_an_error_inside_a_transaction_undoes_it(url) -> None:
         with pytest.raises(LauncherError):
             _delete_and_fail(store)
         with store._database.read() as connection:
-            assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0002"
+            assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0003"
 
 
 def _delete_and_fail(store: Store) -> None:
