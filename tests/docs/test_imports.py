@@ -10,8 +10,21 @@ import pytest
 import launcher
 
 PACKAGE = Path(launcher.__file__).parent
-SHARED = {"models", "errors", "config", "tickets", "log", "crashpoints", "findings", "ports", "server_recipe"}
-"""Modules of the package's root that any part may use. `config` knows `policy.trust`, which checks its patterns."""
+SHARED = {
+    "models",
+    "errors",
+    "config",
+    "config_files",
+    "traits",
+    "sealed",
+    "tickets",
+    "log",
+    "crashpoints",
+    "findings",
+    "ports",
+    "server_recipe",
+}
+"""Modules of the package's root that any part may use. `config` knows the policies that check what operators write."""
 SETTINGS_OF_PARTS = {"launcher.dask.config", "launcher.engine.config"}
 """Settings that stand beside what they are about, and count as `config`."""
 SERVICES = {"launcher.dask.gateway"}
@@ -78,10 +91,13 @@ DASK_MAY_IMPORT = {
 HUB_MAY_IMPORT = {
     "launcher",
     "launcher.config",
+    "launcher.config_files",
     "launcher.dask.config",
     "launcher.errors",
     "launcher.models",
     "launcher.ports",
+    "launcher.policy.culling",
+    "launcher.sealed",
     "launcher.tickets",
     "launcher.sessions.names",
     "launcher.builders.process.sandbox",
@@ -203,7 +219,11 @@ def test_what_runs_in_a_session_imports_nothing_of_the_launcher(name):
 
 @pytest.mark.parametrize("name", sorted(f"launcher.{shared}" for shared in SHARED))
 def test_a_shared_module_imports_no_part(name):
-    known = {"launcher.policy.trust", *SETTINGS_OF_PARTS} if name == "launcher.config" else set()
+    known = (
+        {"launcher.policy.culling", "launcher.policy.sizes", "launcher.policy.trust", *SETTINGS_OF_PARTS}
+        if name == "launcher.config"
+        else set()
+    )
     assert {module for module in OURS[name] if part(module) not in SHARED} - known == set()
 
 
