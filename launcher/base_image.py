@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.config import read_settings_of
+from launcher.config_files import read_settings_of
 from launcher.engine.base_image import base_image_name
 from launcher.engine.config import ContainerSettings
 from launcher.engine.prepare import only_meanwhile, prepare

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from launcher.config import Settings, load_configuration, read_settings, read_settings_of
+from launcher.config import Settings
+from launcher.config_files import load_configuration, read_settings, read_settings_of
 from launcher.errors import LauncherError, OperatorError
 from launcher.findings import Finding
 from launcher.runtimes import runtime_findings, runtime_needs

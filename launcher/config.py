@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Dict, Enum, Integer, List, TraitError, Unicode, validate
-from traitlets.config import Config, Configurable
+from traitlets.config import Configurable
 
 from launcher.dask.config import DaskSettings, LauncherDask
 from launcher.engine.config import ContainerSettings, LauncherContainers
-from launcher.errors import ConfigurationInvalid, LauncherError
+from launcher.errors import ConfigurationInvalid
 from launcher.policy.trust import TrustPolicy
+from launcher.traits import revived, traits_for
 
 SETTINGS_VARIABLE = "LAUNCHER_SETTINGS"
 """Environment variable that carries the settings to the service that the Hub starts."""
@@ -91,15 +92,9 @@ class Settings:
         """The inverse of `to_json`. Raises ConfigurationInvalid when it is not one of ours."""
         try:
             body: dict[str, Any] = json.loads(text)
-            known: dict[str, Any] = {
-                name: tuple(value) if isinstance(value, list) else value for name, value in body.items()
-            }
-            dask, containers = known.pop("dask", None), known.pop("containers", None)
-            return cls(
-                **known,
-                dask=DaskSettings.from_dict(dask) if dask else None,
-                containers=ContainerSettings.from_dict(containers) if containers else None,
-            )
+            for part, kind in (("dask", DaskSettings), ("containers", ContainerSettings)):
+                body[part] = revived(kind, body[part]) if body[part] else None
+            return revived(cls, body)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ConfigurationInvalid(
                 f"{SETTINGS_VARIABLE} does not hold the launcher's settings.",
@@ -248,8 +243,7 @@ class Launcher(Configurable):
 
     def settings(self) -> Settings:
         """The traits as `Settings`, paths made absolute. Raises ConfigurationInvalid when they cannot work together."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name, None) for field in dataclasses.fields(Settings)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        values = traits_for(self, Settings)
         values["dask"] = LauncherDask(config=self.config).settings() if self.dask else None
         values["containers"] = self._containers()
         values["state_directory"] = str(Path(self.state_directory).expanduser().resolve())
@@ -272,48 +266,3 @@ class Launcher(Configurable):
 
     def _containers(self) -> ContainerSettings | None:
         return LauncherContainers(config=self.config).settings() if self.runtime == "container" else None
-
-
-def read_settings(config: Config) -> Settings:
-    """Settings from a loaded configuration. Raises ConfigurationInvalid for unknown or wrong traits."""
-    for section in (Launcher, LauncherDask, LauncherContainers):
-        unknown = sorted(set(config.get(section.__name__, {})) - set(section.class_trait_names(config=True)))
-        if unknown:
-            raise ConfigurationInvalid(
-                f"c.{section.__name__} has no setting called {unknown[0]!r}.",
-                hint="The settings are listed in the configuration reference; check the spelling.",
-            )
-    try:
-        return Launcher(config=config).settings()
-    except TraitError as error:
-        raise ConfigurationInvalid(f"c.Launcher: {error}", hint="Correct the value and start the hub again.") from error
-
-
-def load_configuration(path: Path) -> Config:
-    """What a ``jupyterhub_config.py`` makes of the configuration, as the Hub loads it.
-
-    Raises ConfigurationInvalid when there is no such file or it stops with an error.
-    """
-    from traitlets.config.loader import PyFileConfigLoader
-
-    if not path.is_file():
-        raise ConfigurationInvalid(f"{path} is not a file.", hint="Give --config a jupyterhub_config.py.")
-    try:
-        return PyFileConfigLoader(path.name, path=str(path.parent.resolve())).load_config()
-    except LauncherError:
-        raise
-    except Exception as error:  # the operator's file may raise anything; say it in one line
-        raise ConfigurationInvalid(
-            f"The configuration {path} cannot be loaded.", hint=f"It stops with {type(error).__name__}: {error}"
-        ) from error
-
-
-def read_settings_of(path: Path | None, **launcher: Any) -> Settings:
-    """Settings where ``launcher``'s traits are the defaults and a ``jupyterhub_config.py`` has the last word.
-
-    Raises ConfigurationInvalid.
-    """
-    config = Config({"Launcher": launcher})
-    if path is not None:
-        config.merge(load_configuration(path))
-    return read_settings(config)

@@ -16,7 +16,8 @@ from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
 from launcher.builds import BuildLogs, BuildQueue
-from launcher.config import Settings, read_settings
+from launcher.config import Settings
+from launcher.config_files import read_settings
 from launcher.errors import ConfigurationInvalid, EnvironmentNotFound, StateUnusable
 from launcher.models import EnvironmentKey
 from launcher.retention.catalogue import KnownEnvironment, ask_removal

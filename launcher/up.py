@@ -18,7 +18,8 @@ from typing import Any, TextIO
 from urllib.parse import quote, urlsplit
 
 from launcher.check import require_machine
-from launcher.config import Settings, read_settings_of
+from launcher.config import Settings
+from launcher.config_files import read_settings_of
 from launcher.dask.proxy import stop_proxy
 from launcher.errors import ConfigurationInvalid, OperatorError, StateUnusable
 from launcher.hub.embedded import ADDRESS, HUB_DATABASE, UP_VARIABLE

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from traitlets import Dict, Enum, Float, Integer, List, TraitError, Unicode, Union
 from traitlets.config import Configurable
+
+from launcher.traits import traits_for
 
 LIMIT_KINDS = ("clusters", "workers", "cores", "memory")
 """What can be limited; ``memory`` counts bytes of workers, ``cores`` those of workers."""
@@ -61,13 +63,6 @@ class DaskSettings:
     def scope(self) -> str:
         """The Hub's scope that lets somebody have clusters."""
         return f"access:services!service={self.service_name}"
-
-    @classmethod
-    def from_dict(cls, body: Mapping[str, Any]) -> DaskSettings:
-        """The inverse of ``dataclasses.asdict`` after a way through JSON."""
-        values: dict[str, Any] = {one.name: body[one.name] for one in fields(cls)}
-        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values)
 
 
 class LauncherDask(Configurable):
@@ -141,8 +136,7 @@ class LauncherDask(Configurable):
 
     def settings(self) -> DaskSettings:
         """The traits as `DaskSettings`. TraitError when they cannot work together."""
-        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(DaskSettings)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        values = traits_for(self, DaskSettings)
         for name in ("worker_memory", "worker_memory_max", "scheduler_memory"):
             values[name] = size_in_bytes(values[name])
         values["user_limits"] = _limits("user_limits", self.user_limits)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from traitlets import Enum, Integer, List, TraitError, Unicode
 from traitlets.config import Configurable
 
 from launcher.engine.sockets import UNIX
+from launcher.traits import traits_for
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,6 @@ class ContainerSettings:
     repo2docker_base_image: str
     registry: str
     registry_credentials: str
-
-    @classmethod
-    def from_dict(cls, body: Mapping[str, Any]) -> ContainerSettings:
-        """The inverse of ``dataclasses.asdict`` after a way through JSON."""
-        values: dict[str, Any] = {one.name: body[one.name] for one in fields(cls)}
-        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values)
 
 
 class LauncherContainers(Configurable):
@@ -99,9 +91,7 @@ class LauncherContainers(Configurable):
 
     def settings(self) -> ContainerSettings:
         """The traits as `ContainerSettings`. TraitError when one is wrong."""
-        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(ContainerSettings)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        settings = ContainerSettings(**values)
+        settings = ContainerSettings(**traits_for(self, ContainerSettings))
         if settings.engine and not settings.engine.startswith(f"{UNIX}/"):
             raise TraitError(
                 f"engine {settings.engine!r} must be a socket of this machine, such as "

@@ -13,7 +13,8 @@ from jupyterhub.spawner import Spawner
 from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
-from launcher.config import SETTINGS_VARIABLE, Settings, read_settings
+from launcher.config import SETTINGS_VARIABLE, Settings
+from launcher.config_files import read_settings
 from launcher.errors import ConfigurationInvalid
 from launcher.hub.dask import dask_roles, dask_service, roles_without, token_scopes, with_ports
 from launcher.hub.redirect import redirect_hook

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from traitlets.config import Config
 
-from launcher.config import read_settings
+from launcher.config_files import read_settings
 from launcher.dask.authenticator import GatewayUser
 from launcher.dask.backend import LauncherBackend
 from launcher.dask.base import SCHEDULER, ClusterOrder, LiveSession, ProcessEnded, WorkerOrder

@@ -23,7 +23,8 @@ from traitlets.config import Config
 
 from launcher.builders.process.sandbox import Sandbox
 from launcher.builders.process.store import EnvironmentMeta
-from launcher.config import Settings, read_settings
+from launcher.config import Settings
+from launcher.config_files import read_settings
 from launcher.dask.base import CERTIFICATE, PRIVATE_KEY, ClusterOrder, LiveSession
 from launcher.dask.certificates import new_keypair
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords, is_held

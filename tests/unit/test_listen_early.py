@@ -11,7 +11,8 @@ import psutil
 import pytest
 from traitlets.config import Config
 
-from launcher.config import SETTINGS_VARIABLE, read_settings
+from launcher.config import SETTINGS_VARIABLE
+from launcher.config_files import read_settings
 from launcher.ports import free_port, listen_early
 from tests.support.running import eventually
 

@@ -9,6 +9,7 @@ from traitlets.config import Config
 from launcher.dask.config import DaskSettings, LauncherDask
 from launcher.dask.limits import Reservation, limits_of, most_workers, require_room, used
 from launcher.errors import DaskLimitExceeded
+from launcher.traits import revived
 
 GIB = 2**30
 
@@ -104,5 +105,5 @@ def test_settings_survive_the_way_to_the_service():
     import json
 
     before = settings(groups=["course"], group_limits={"course": {"memory": "4 G"}})
-    assert DaskSettings.from_dict(json.loads(json.dumps(dataclasses.asdict(before)))) == before
+    assert revived(DaskSettings, json.loads(json.dumps(dataclasses.asdict(before)))) == before
     assert before.group_limits["course"]["memory"] == 4 * GIB

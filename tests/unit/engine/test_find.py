@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from traitlets.config import Config
 
-from launcher.config import read_settings
+from launcher.config_files import read_settings
 from launcher.engine.find import find_engine, look_for_engine
 from launcher.engine.service import OwnEngine
 from launcher.errors import EngineUnavailable, LauncherError

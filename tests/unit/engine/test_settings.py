@@ -3,7 +3,8 @@
 import pytest
 from traitlets.config import Config
 
-from launcher.config import Settings, read_settings
+from launcher.config import Settings
+from launcher.config_files import read_settings
 from launcher.engine.base_image import base_image_name
 from launcher.engine.config import LauncherContainers
 from launcher.errors import ConfigurationInvalid
