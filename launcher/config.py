@@ -18,6 +18,9 @@ from traitlets.config import Configurable
 from launcher.dask.config import DaskSettings, LauncherDask
 from launcher.engine.config import ContainerSettings, LauncherContainers
 from launcher.errors import ConfigurationInvalid
+from launcher.models import MachineSize
+from launcher.policy.culling import Culler
+from launcher.policy.sizes import read_sizes
 from launcher.policy.trust import TrustPolicy
 from launcher.traits import revived, traits_for
 
@@ -65,8 +68,12 @@ class Settings:
     source_max_bytes: int
     session_start_timeout_seconds: int
     session_variables: dict[str, str]
+    cull_idle_after_seconds: int
+    machine_sizes: tuple[MachineSize, ...]
     dask: DaskSettings | None
     containers: ContainerSettings | None
+    cullers: tuple[Culler, ...] = ()
+    """What ends idle sessions on this hub; `launcher.enable` sees that."""
 
     @property
     def state(self) -> Path:
@@ -94,6 +101,8 @@ class Settings:
             body: dict[str, Any] = json.loads(text)
             for part, kind in (("dask", DaskSettings), ("containers", ContainerSettings)):
                 body[part] = revived(kind, body[part]) if body[part] else None
+            body["machine_sizes"] = [MachineSize.from_json(size) for size in body["machine_sizes"]]
+            body["cullers"] = [Culler.from_json(culler) for culler in body["cullers"]]
             return revived(cls, body)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ConfigurationInvalid(
@@ -223,6 +232,18 @@ class Launcher(Configurable):
     session_variables = Dict(
         value_trait=Unicode(), key_trait=Unicode(), help="Environment variables that every launched session gets."
     ).tag(config=True)
+    cull_idle_after_seconds = Integer(
+        0,
+        min=0,
+        help="A session that nobody used for so long is ended, by jupyterhub-idle-culler; 0: never. On a hub that has "
+        "a culler of its own, that one decides, and none is added.",
+    ).tag(config=True)
+    machine_sizes = List(
+        Dict(),
+        help="Machine sizes that people choose from, as dicts: `name`, `title`, `description`, `memory` (such as `8G`),"
+        " `cpus`, and the `groups` of the Hub that it is for, all but the name optional. Who does not choose gets the "
+        "first one that is for them. Empty: no choice.",
+    ).tag(config=True)
     dask = Bool(False, help="Dask-Gateway for sessions; `c.LauncherDask` has its settings.").tag(config=True)
 
     @validate("service_name")
@@ -246,6 +267,7 @@ class Launcher(Configurable):
         values = traits_for(self, Settings)
         values["dask"] = LauncherDask(config=self.config).settings() if self.dask else None
         values["containers"] = self._containers()
+        values["machine_sizes"] = read_sizes(self.machine_sizes)
         values["state_directory"] = str(Path(self.state_directory).expanduser().resolve())
         values["server_environment"] = str(
             Path(self.server_environment or Path(values["state_directory"]) / "server-environment")

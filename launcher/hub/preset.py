@@ -16,6 +16,7 @@ from traitlets.config.loader import LazyConfigValue
 from launcher.config import SETTINGS_VARIABLE, Settings
 from launcher.config_files import read_settings
 from launcher.errors import ConfigurationInvalid
+from launcher.hub import culling
 from launcher.hub.dask import dask_roles, dask_service, roles_without, token_scopes, with_ports
 from launcher.hub.redirect import redirect_hook
 from launcher.hub.spawner_class import launch_spawner, resolve_spawner_class
@@ -31,13 +32,15 @@ _PASSED_ON = re.compile(
 _SCOPES_OF_TOKENS = "server_token_scopes"
 OAUTH_SCOPES = ("servers!user", "read:users!user", "access:servers!user")
 """What the launcher may do with a visitor's login: their own servers, their own name and groups. Nothing else."""
+ACTIVITY_SCOPE = "users:activity!user"
+"""Where idle sessions are ended: to say that a person's own session is used."""
 
 
 def enable(c: Config, **options: Any) -> None:
     """See `launcher.enable`."""
     for name, value in options.items():
         c.Launcher[name] = value
-    settings = _completed(c, read_settings(c))
+    settings = _with_cullers(c, _completed(c, read_settings(c)))
     _take_dask_out(c)
     _add_service(c, settings)
     _allow_everyone(c, settings)
@@ -66,6 +69,14 @@ def _completed(c: Config, settings: Settings) -> Settings:
     )
 
 
+def _with_cullers(c: Config, settings: Settings) -> Settings:
+    """Settings with what ends idle sessions: an operator's own services, else ours if it is wanted."""
+    found = culling.cullers_of(_value(c.JupyterHub, "services", []))
+    seconds = settings.cull_idle_after_seconds
+    own = (culling.own_culler(seconds),) if seconds and not found else ()
+    return replace(settings, cullers=found or own, cull_idle_after_seconds=seconds if own else 0)
+
+
 def _origin(url: str) -> str:
     """``scheme://host`` of an address; JupyterHub's own ``public_url`` may go on with its base_url."""
     parts = urlsplit(url)
@@ -87,20 +98,30 @@ def _add_service(c: Config, settings: Settings) -> None:
         "url": f"http://127.0.0.1:{settings.port}",
         "command": [sys.executable, "-m", "launcher", "serve"],
         "environment": {**environment, SETTINGS_VARIABLE: settings.to_json()},
-        "oauth_client_allowed_scopes": [*OAUTH_SCOPES, *([settings.dask.scope] if settings.dask else [])],
+        "oauth_client_allowed_scopes": [
+            *OAUTH_SCOPES,
+            *([ACTIVITY_SCOPE] if settings.cullers else []),
+            *([settings.dask.scope] if settings.dask else []),
+        ],
         "oauth_no_confirm": True,
         "display": True,
     }
     services = [service, *([dask_service(settings, settings.dask, environment)] if settings.dask else [])]
-    ours = {entry["name"] for entry in services}
+    if settings.cull_idle_after_seconds:
+        services.append(culling.culler_service(settings.cull_idle_after_seconds))
+    ours = {culling.SERVICE, *(entry["name"] for entry in services)}
     others = [entry for entry in _value(c.JupyterHub, "services", []) if entry.get("name") not in ours]
     c.JupyterHub.services = [*others, *services]
 
 
 def _allow_everyone(c: Config, settings: Settings) -> None:
-    """Let every user reach the service: merged into an existing ``user`` role, because two of them stop the hub."""
+    """Let every user reach the service: merged into an existing ``user`` role, because two of them stop the hub.
+
+    The culler, if it is ours, gets a role of its own.
+    """
     scope = f"access:services!service={settings.service_name}"
-    roles = [dict(role) for role in _value(c.JupyterHub, "load_roles", [])]
+    roles = [dict(role) for role in _value(c.JupyterHub, "load_roles", []) if role.get("name") != culling.SERVICE]
+    roles += [culling.culler_role()] if settings.cull_idle_after_seconds else []
     user = next((role for role in roles if role.get("name") == "user"), None)
     if user is None:
         user = {"name": "user", "description": "Standard user privileges", "scopes": ["self"]}
