@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.queues import Queue
 
-from launcher.errors import HubUnavailable, LoginRequired, SessionStartFailed
+from launcher.errors import HubUnavailable, LoginRequired, NotAllowed, SessionStartFailed
 
 _REQUEST_SECONDS = 60
 _SPAWN_SECONDS = 600
@@ -145,6 +145,21 @@ class HubClient:
         response = await self._call("DELETE", f"/users/{quote(user)}/servers/{quote(name)}")
         if response.code >= _HTTP_BAD_REQUEST and response.code != _HTTP_NOT_FOUND:
             raise HubUnavailable("JupyterHub could not stop the session now.", hint="Try again in a moment.")
+
+    async def note_activity(self, user: str, name: str) -> None:
+        """Say that the server, and so its person, is active now.
+
+        Raises NotAllowed for a token without ``users:activity``, and HubUnavailable when the Hub does not take it.
+        """
+        moment = datetime.now(UTC).isoformat()
+        body = {"last_activity": moment, "servers": {name: {"last_activity": moment}}}
+        response = await self._call("POST", f"/users/{quote(user)}/activity", body)
+        if response.code in {_HTTP_FORBIDDEN, _HTTP_NOT_FOUND}:
+            raise NotAllowed(
+                "Your login may not keep sessions alive.", hint="Log out of JupyterHub and in again, then repeat."
+            )
+        if response.code >= _HTTP_BAD_REQUEST:
+            raise HubUnavailable("JupyterHub did not note that your session is used.", hint="Try again in a moment.")
 
     async def access_token(self, user: str, name: str, *, seconds: int) -> str | None:
         """A short-lived token that opens this one server and nothing else; None when our token may not make one.

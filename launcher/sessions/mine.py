@@ -13,42 +13,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from launcher.errors import HomeInUse, LauncherError, NotFound, SessionNotFound
-from launcher.models import EnvironmentKey, HomeKind, Person, Repository, RepositoryId, ServerName, Trust, Username
+from launcher.models import Person, Repository, RepositoryId, ServerName, Trust, Username
+from launcher.policy.culling import CullPolicy
+from launcher.policy.sizes import MachineSizes
 from launcher.policy.trust import TrustPolicy
-from launcher.sessions.hub import HubClient, HubSession
+from launcher.sessions.hub import HubClient
 from launcher.sessions.names import project_name
 from launcher.sessions.project_homes import HomeSize, ProjectHomes
+from launcher.sessions.running import RunningSession, describe
 from launcher.sources.base import Sources
 from launcher.store import SessionRow, Store, TrustRow
 
 MOST_REPOSITORIES = 200
 _FORGES = frozenset({"gh", "gl", "gist"})
 _SIZES_SECONDS = 0.4  # for the sizes of all homes of one page together
-
-
-@dataclass(frozen=True)
-class RunningSession:
-    """A session that runs, starts or stops.
-
-    server_name: "" for the regular session. state: ready, starting or stopping. url: its URL path on the Hub's host.
-    name, repository, spec, home, environment: of its last launch; None when the launcher did not start it.
-    """
-
-    server_name: str
-    state: str
-    url: str
-    started: datetime | None
-    last_activity: datetime | None
-    name: str | None
-    repository: RepositoryId | None
-    spec: str | None
-    home: HomeKind | None
-    environment: EnvironmentKey | None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON values, times in ISO 8601."""
-        times = {name: _iso(getattr(self, name)) for name in ("started", "last_activity")}
-        return {**asdict(self), **times}
 
 
 @dataclass(frozen=True)
@@ -79,34 +57,52 @@ class MyLaunches:
     """Everything of one person; nobody, not even an operator, gets at somebody else's through this."""
 
     def __init__(
-        self, store: Store, sources: Sources, policy: TrustPolicy, homes: ProjectHomes, hub_api_url: str
+        self,
+        store: Store,
+        sources: Sources,
+        policy: TrustPolicy,
+        homes: ProjectHomes,
+        hub_api_url: str,
+        *,
+        sizes: MachineSizes | None = None,
+        culling: CullPolicy | None = None,
     ) -> None:
         self._store = store
         self._sources = sources
         self._policy = policy
         self._homes = homes
         self._hub_api_url = hub_api_url
+        self._sizes = sizes or MachineSizes()
+        self._culling = culling or CullPolicy()
 
     async def sessions(self, person: Person, hub_token: str) -> tuple[RunningSession, ...]:
         """Sessions that run, start or stop, the youngest first. Raises HubUnavailable, LoginRequired."""
         running = await self._hub(hub_token).sessions(person.name)
         rows = {str(row.server_name): row for row in self._store.sessions_of(person.name)}
-        found = [_session(one, rows.get(one.name)) for one in running]
+        found = [describe(one, rows.get(one.name), self._sizes, self._culling) for one in running]
         found.sort(key=lambda one: one.started.timestamp() if one.started else 0, reverse=True)
         return tuple(found)
 
     async def stop(self, person: Person, hub_token: str, server_name: str) -> None:
         """Stop a session; returns when the Hub has begun to. Raises SessionNotFound, HubUnavailable."""
         hub = self._hub(hub_token)
-        if all(one.name != server_name for one in await hub.sessions(person.name)):
-            raise SessionNotFound("You have no such session running.", hint="It may have ended already.")
+        await _require_session(hub, person.name, server_name)
         await hub.stop(person.name, server_name)
+
+    async def keep_alive(self, person: Person, hub_token: str, server_name: str) -> None:
+        """Count a session as used now, so that it is not ended yet.
+
+        Raises SessionNotFound, HubUnavailable, and NotAllowed when the login may not say so.
+        """
+        hub = self._hub(hub_token)
+        await _require_session(hub, person.name, server_name)
+        await hub.note_activity(person.name, server_name)
 
     async def repositories(self, person: Person, running: frozenset[str] = frozenset()) -> tuple[UsedRepository, ...]:
         """Repositories launched or trusted, last launched first. running: names of servers that run now."""
         rows = list(self._store.sessions_of(person.name))[:MOST_REPOSITORIES]
         trusted = {row.repository_id: row for row in self._store.list_trusted(person.name)}
-        sizes = await self._sizes(person.name, rows)
+        sizes = await self._home_sizes(person.name, rows)
         used = [
             self._used(row, mine=row.repository_id in trusted, running=row.server_name in running, size=size)
             for row, size in zip(rows, sizes, strict=True)
@@ -158,7 +154,7 @@ class MyLaunches:
             return None
         return project_name(repository)
 
-    async def _sizes(self, user: Username, rows: list[SessionRow]) -> list[HomeSize | None]:
+    async def _home_sizes(self, user: Username, rows: list[SessionRow]) -> list[HomeSize | None]:
         """Sizes of the project homes, all in one short time; later ones are incomplete when it is over."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _SIZES_SECONDS
@@ -188,6 +184,11 @@ class MyLaunches:
         )
 
 
+async def _require_session(hub: HubClient, user: Username, server_name: str) -> None:
+    if all(one.name != server_name for one in await hub.sessions(user)):
+        raise SessionNotFound("You have no such session running.", hint="It may have ended already.")
+
+
 def _repository(identity: RepositoryId, display_name: str) -> Repository:
     """As much of a repository as the trust policy looks at."""
     return Repository(identity, identity.partition(":")[0], display_name, display_name, "")
@@ -198,21 +199,6 @@ def _only_trusted(row: TrustRow) -> UsedRepository:
     name = unquote(path.partition("/")[2] if provider in _FORGES else path)
     return UsedRepository(
         row.repository_id, name, Trust.MINE, None, None, None, None, None, running=False, project_home=None
-    )
-
-
-def _session(server: HubSession, row: SessionRow | None) -> RunningSession:
-    return RunningSession(
-        server_name=server.name,
-        state=server.state,
-        url=server.url,
-        started=server.started,
-        last_activity=server.last_activity,
-        name=row.display_name if row else None,
-        repository=row.repository_id if row else None,
-        spec=row.spec if row else None,
-        home=row.home if row else None,
-        environment=row.environment_key if row else None,
     )
 
 

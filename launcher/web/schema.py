@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import NotRequired, TypedDict
 
 from launcher.models import BuildStatus, EnvironmentStatus, HomeKind, Trust
+from launcher.publish.links import Note
 from launcher.sessions.clusters import Cluster
-from launcher.sessions.mine import RunningSession, UsedRepository
+from launcher.sessions.mine import UsedRepository
+from launcher.sessions.running import RunningSession
 
 
 class Problem(TypedDict):
@@ -249,6 +251,7 @@ class LinksJson(TypedDict):
     nbgitpuller: str | None
     myst: str
     jupyter_book: str | None
+    notes: list[Note]
 
 
 class LinksAnswer(TypedDict):
