@@ -19,6 +19,7 @@ ServerName = NewType("ServerName", str)
 """A JupyterHub server name: 1-30 characters of ``[a-z0-9-]``, first a letter, never ``--``."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PROPOSAL = re.compile(r"#(?:pull|merge-requests)/[0-9]+\Z")
 
 
 def is_commit(text: str) -> bool:
@@ -46,6 +47,8 @@ class Spec:
 class Repository:
     """A repository, whatever ref of it.
 
+    A pull or merge request is a repository of its own: it is code that the other one has not taken. Its ``id`` is the
+    other one's with ``#pull/3`` or ``#merge-requests/3`` after it.
     ``url`` is what a person can open or clone; it never holds credentials.
     ``name`` is the last segment, safe as a directory name: ``[A-Za-z0-9][A-Za-z0-9._-]*``, no ``.git``.
     """
@@ -56,6 +59,11 @@ class Repository:
     name: str
     url: str
 
+    @property
+    def is_proposal(self) -> bool:
+        """Whether this is a pull or merge request."""
+        return _PROPOSAL.search(self.id) is not None
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -63,7 +71,8 @@ class Resolved:
 
     ``ref`` is immutable: a full commit SHA, a DOI version.
     ``ref_name`` is the branch or tag it came from, full (``refs/heads/main``), when there is one.
-    ``persistent_spec`` launches exactly this ref for ever: ``gh/org/repo/<sha>``.
+    ``persistent_spec`` launches exactly this ref for ever: ``gh/org/repo/<sha>``; of a pull or merge request, what it
+    is then, because no commit of it is the repository's.
     ``ref_url`` shows the ref to a person.
     """
 

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 from launcher.models import HomeKind, Person
 
 _EVERY_SERVICE = "access:services"
+
+
+class Reason(str):
+    """Why not: a sentence in English, "" for no reason. Pages say ``key`` among their words, filled with ``values``."""
+
+    __slots__ = ("key", "values")
+    key: str
+    values: dict[str, Any]
+
+    def __new__(cls, sentence: str, key: str, **values: Any) -> Self:
+        """A sentence with its key."""
+        reason = super().__new__(cls, sentence)
+        reason.key, reason.values = key, values
+        return reason
 
 
 @dataclass(frozen=True)
@@ -28,10 +43,11 @@ class DaskPolicy:
             return ""
         if person.scopes.isdisjoint({self.scope, _EVERY_SERVICE}):
             if self.groups and person.groups.isdisjoint(self.groups):
-                return "Your groups on this hub have no Dask."
-            return f"Your login or token has no Dask: it lacks the scope {self.scope}."
+                return Reason("Your groups on this hub have no Dask.", "launch.dask_no_groups")
+            sentence = f"Your login or token has no Dask: it lacks the scope {self.scope}."
+            return Reason(sentence, "launch.dask_no_scope", scope=self.scope)
         if home is not HomeKind.PERSONAL:  # code of strangers starts nothing with the person's rights
-            return "Repositories you did not say you trust get no Dask."
+            return Reason("Repositories you did not say you trust get no Dask.", "launch.dask_no_trust")
         return ""
 
     def allows(self, person: Person, home: HomeKind) -> bool:

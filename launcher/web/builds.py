@@ -13,7 +13,6 @@ from tornado.web import authenticated
 
 from launcher.models import BuildId, BuildStatus
 from launcher.sessions.base import LaunchEvent, LogBatch, events_of
-from launcher.web import amounts
 from launcher.web.builds_api import asked_page
 from launcher.web.pages import NavigatedHandler
 
@@ -39,7 +38,6 @@ class BuildsPageHandler(NavigatedHandler):
             statuses=[status.value for status in BuildStatus],
             older=urlencode(older) if older else None,
             newest=urlencode({name: value for name, value in asked.items() if name != "before"}),
-            amounts=amounts,
         )
 
 
@@ -69,7 +67,6 @@ class BuildPageHandler(NavigatedHandler):
             },
             share=f"{page}?key={key or self.share_keys.key(build_id)}",
             refresh_seconds=_REFRESH_SECONDS,
-            amounts=amounts,
             xsrf_token=self.xsrf_for_forms(),
         )
 

@@ -10,8 +10,8 @@ from tornado.web import authenticated
 
 from launcher.errors import DaskNotAllowed, NotFound
 from launcher.sessions.clusters import ClusterList, Clusters
-from launcher.web import clusters_words
 from launcher.web.base import BaseHandler
+from launcher.web.clusters_words import ClusterWords, kind_of_tag, short_environment
 from launcher.web.pages import NavigatedHandler
 
 REFRESH_SECONDS = 10
@@ -38,17 +38,20 @@ class ClustersPageHandler(NavigatedHandler):
         except DaskNotAllowed as error:
             refusal = error
             self.set_status(error.http_status)
+        said = ClusterWords(self.words)
         shows_others = any(cluster.user != visitor.person.name for cluster in found.clusters)
         self.render_page(
             "clusters.html",
             live=[cluster for cluster in found.clusters if cluster.is_live],
             ended=[cluster for cluster in found.clusters if not cluster.is_live],
-            usage=clusters_words.usage(found.limits, found.used),
+            usage=said.usage(found.limits, found.used),
             refusal=refusal,
             shows_owners=visitor.person.admin or shows_others,
             refresh_seconds=REFRESH_SECONDS,
             now=datetime.now(UTC),
-            words=clusters_words,
+            said=said,
+            kind_of_tag=kind_of_tag,
+            short_environment=short_environment,
             xsrf_token=self.xsrf_for_forms(),
         )
 
@@ -57,10 +60,11 @@ class StopClusterHandler(NavigatedHandler):
     """``/clusters/<name>/stop``: the button."""
 
     async def post(self, name: str) -> None:
-        """Stop it and go back to the clusters."""
+        """Stop it and go back to the clusters, or with ``back=mine`` to my launches."""
         visitor = self.require_visitor()
         await clusters_of(self).stop(visitor.person, visitor.hub_token, name)
-        self.redirect(f"{self.web.service_prefix}clusters", status=HTTPStatus.SEE_OTHER)
+        page = "" if self.get_body_argument("back", "") == "mine" else "clusters"
+        self.redirect(self.web.service_prefix + page, status=HTTPStatus.SEE_OTHER)
 
 
 class ClusterLogPageHandler(NavigatedHandler):
@@ -86,7 +90,8 @@ class ClusterLogPageHandler(NavigatedHandler):
             names=names,
             shown=shown,
             text=await clusters.log(*who, name, shown) if shown else "",
-            words=clusters_words,
+            said=ClusterWords(self.words),
+            kind_of_tag=kind_of_tag,
         )
 
 

@@ -9,7 +9,6 @@ from tornado.web import authenticated
 
 from launcher.errors import EnvironmentNotFound
 from launcher.models import EnvironmentKey
-from launcher.web import amounts
 from launcher.web.environments_api import LONGEST_SEARCH, catalogue_of
 from launcher.web.pages import NavigatedHandler
 
@@ -34,7 +33,6 @@ class EnvironmentsPageHandler(NavigatedHandler):
             after=after,
             following=urlencode({**asked, "after": page.following}) if page.following else None,
             first=urlencode(asked),
-            amounts=amounts,
             xsrf_token=self.xsrf_for_forms(),
         )
 
@@ -71,7 +69,6 @@ class DeleteEnvironmentHandler(_ButtonHandler):
             "delete_environment.html",
             environment=found,
             row=found.row,
-            amounts=amounts,
             xsrf_token=self.xsrf_for_forms(),
         )
 

@@ -16,7 +16,6 @@ from tornado.web import authenticated
 from launcher.errors import BuildTokenInvalid, LauncherError, RecipeError
 from launcher.models import EnvironmentStatus, Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
-from launcher.web import amounts
 from launcher.web.base import Visitor, is_yes
 from launcher.web.open_path import parse_open_path
 from launcher.web.pages import NavigatedHandler
@@ -130,7 +129,6 @@ class LaunchPageHandler(NavigatedHandler):
             title=self.title(click.spec),
             click=click,
             preview=preview,
-            amounts=amounts,
             action=self.request.path + click.query(choices=False),
             again=self.request.path + click.query(),
             xsrf_token=self.xsrf_for_forms(),
@@ -162,7 +160,6 @@ class LaunchPageHandler(NavigatedHandler):
             title=self.title(click.spec),
             click=click,
             preview=preview,
-            amounts=amounts,
             repository=repository,
             page=page,
             documents=self._documents(click, preview),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from tornado.web import authenticated
 
 from launcher.models import RepositoryId, Trust
+from launcher.sessions.clusters import OwnClusters, own_clusters
 from launcher.sessions.history import OPEN
-from launcher.web import amounts
+from launcher.web.clusters_words import ClusterWords, kind_of_tag
 from launcher.web.mine_api import send_archive
 from launcher.web.pages import NavigatedHandler
 
 _REFRESH_SECONDS = 10
+_CLUSTERS_SECONDS = 1.0
 
 
 class HomeHandler(NavigatedHandler):
@@ -22,22 +26,33 @@ class HomeHandler(NavigatedHandler):
     async def get(self) -> None:
         """My launches, and the form that makes one more."""
         visitor, mine = self.require_visitor(), self.parts.mine
-        sessions = await mine.sessions(visitor.person, visitor.hub_token)
+        sessions, clusters = await asyncio.gather(mine.sessions(visitor.person, visitor.hub_token), self._clusters())
         running = frozenset(session.server_name for session in sessions)
         builds = self.parts.history.page(visitor.person, statuses=OPEN, own=True, limit=20).builds
         changing = bool(builds) or any(session.state != "ready" for session in sessions)
+        changing = changing or any(cluster.status != "running" for cluster in clusters.clusters)
         self.render_page(
             "home.html",
             sessions=sessions,
             builds=builds,
+            clusters=clusters,
+            said=ClusterWords(self.words),
+            kind_of_tag=kind_of_tag,
+            now=datetime.now(UTC),
             repositories=await mine.repositories(visitor.person, running),
             trust=Trust,
             providers=self.parts.sources.describe(),
             dask_choice=self.parts.launches.can_choose_dask(visitor.person),
             refresh_seconds=_REFRESH_SECONDS if changing else None,
-            amounts=amounts,
             xsrf_token=self.xsrf_for_forms(),
         )
+
+    async def _clusters(self) -> OwnClusters:
+        """Clusters of this person; Dask that is slow or away costs a moment and no more."""
+        visitor, clusters = self.require_visitor(), self.parts.clusters
+        if clusters is None:
+            return OwnClusters()
+        return await own_clusters(clusters, visitor.person, visitor.hub_token, seconds=_CLUSTERS_SECONDS)
 
 
 class _ButtonHandler(NavigatedHandler):
@@ -55,6 +70,16 @@ class StopSessionHandler(_ButtonHandler):
         """Stop the session ``server``, "" for the regular one, and go back to my launches."""
         visitor = self.require_visitor()
         await self.parts.mine.stop(visitor.person, visitor.hub_token, self.get_body_argument("server"))
+        self.back()
+
+
+class KeepAliveHandler(_ButtonHandler):
+    """``/sessions/keep``."""
+
+    async def post(self) -> None:
+        """Count the session ``server`` as used now, and go back to my launches."""
+        visitor = self.require_visitor()
+        await self.parts.mine.keep_alive(visitor.person, visitor.hub_token, self.get_body_argument("server"))
         self.back()
 
 
@@ -84,7 +109,7 @@ class DeleteHomeHandler(_ButtonHandler):
     async def get(self, server_name: str) -> None:
         """Ask, and say what would be gone."""
         row, size = await self.parts.mine.home(self.require_visitor().person, server_name)
-        self.render_page("delete_home.html", row=row, size=size, amounts=amounts, xsrf_token=self.xsrf_for_forms())
+        self.render_page("delete_home.html", row=row, size=size, xsrf_token=self.xsrf_for_forms())
 
     async def post(self, server_name: str) -> None:
         """Delete the project home for good and go back to my launches."""

@@ -2,77 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
-
-from jinja2 import Environment, PackageLoader, select_autoescape
-from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup, escape
 
 from launcher.errors import CrossSiteRefused, LauncherError, NotFound, OperatorError
 from launcher.models import Spec
 from launcher.web.assets import Assets
 from launcher.web.base import BaseHandler
-from launcher.web.words import words_of
-
-_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def plain_text(text: str) -> str:
-    """A build's words without terminal control sequences."""
-    return _TERMINAL.sub("", text)
-
-
-def breakable(text: str) -> Markup:
-    """A name that may break after its slashes on a narrow screen."""
-    return Markup("/<wbr>").join(text.split("/"))
-
-
-def readable_spec(text: str) -> str:
-    """A spec for people: without percent-encoding, and without characters that would not show."""
-    return "".join(character for character in unquote(text) if character.isprintable())
-
-
-def t(key: str, **values: Any) -> Markup:
-    """A word of the page's language for a template; what is filled in is text unless it is markup already."""
-    words = words_of()
-    safe = {name: value if isinstance(value, int | float) else escape(value) for name, value in values.items()}
-    return Markup(words.filled(escape(words.entry(key, values.get("count", 0))), safe))  # noqa: S704 - all of it is escaped
-
-
-def page_data(name: str, value: Any) -> Markup:
-    """Data for the page's scripts, in an element that no browser runs."""
-    element = Markup('<script type="application/json" id="data-{}">{}</script>')
-    return element.format(name, htmlsafe_json_dumps(value))
-
-
-_templates = Environment(
-    loader=PackageLoader("launcher.web"),
-    autoescape=select_autoescape(default=True),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.globals |= {
-    "t": t,
-    "page_data": page_data,
-    "words_for": lambda *groups: words_of().groups(groups),
-    "language": words_of().language,
-    "direction": words_of().direction,
-}
-_templates.filters["plain_text"] = plain_text
-_templates.filters["breakable"] = breakable
-_templates.filters["readable_spec"] = readable_spec
+from launcher.web.rendering import render
+from launcher.web.words import Words
 
 
 class PageHandler(BaseHandler):
     """A handler whose answers, errors included, are pages."""
 
+    @property
+    def words(self) -> Words:
+        """The words of the language that the browser asks for."""
+        return self.web.languages.best(self.request.headers.get("Accept-Language", ""))
+
     def render_page(self, template: str, **variables: Any) -> None:
-        """Finish with a template."""
+        """Finish with a template, in the visitor's language."""
         self.set_page_headers()
-        page = _templates.get_template(template).render(
+        self.add_header("Vary", "Accept-Language")
+        page = render(
+            self.words,
+            template,
             prefix=self.web.service_prefix,
             hub_home=self.web.hub_base_url + "hub/home",
             banner=self.web.banner,
@@ -157,18 +112,13 @@ class ErrorCodesHandler(PageHandler):
 
     async def get(self) -> None:
         """Every code that people can meet, and what it means."""
-        self.render_page(
-            "errors.html", codes=[(error.code, _meaning(error)) for error in _public_errors(LauncherError)]
-        )
+        self.render_page("errors.html", codes=[error.code for error in public_errors(LauncherError)])
 
 
-def _public_errors(root: type[LauncherError]) -> Iterator[type[LauncherError]]:
+def public_errors(root: type[LauncherError]) -> Iterator[type[LauncherError]]:
+    """The errors that people can meet, from the tree's root down."""
     if issubclass(root, OperatorError):
         return  # said to operators, where they are
     yield root
     for error in root.__subclasses__():
-        yield from _public_errors(error)
-
-
-def _meaning(error: type[LauncherError]) -> str:
-    return " ".join((error.__doc__ or "").split())
+        yield from public_errors(error)

@@ -18,6 +18,7 @@ from launcher.sessions.documents import Documents
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
 from launcher.sources.base import Sources
+from launcher.web.words import Languages
 
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+/?")
 _SECRET_BYTES = 32  # HS256 wants a key as long as its digest
@@ -35,6 +36,7 @@ class WebSettings:
     cors_origins: origins that may call the API from a page of theirs, or ``("*",)``.
     build_token_secret: at least 32 bytes, the same in every replica; ``previous_token_secrets`` still verify.
     builder_info: what ``/versions`` says about the builder.
+    languages: what pages speak.
     authenticate_metrics: ask for a Hub token with ``read:metrics`` at ``/metrics``.
     """
 
@@ -59,6 +61,7 @@ class WebSettings:
     max_body_bytes: int = 64 * 1024
     max_url_bytes: int = 8 * 1024
     noscript_wait_seconds: float = 5.0
+    languages: Languages = field(default_factory=Languages)
 
     def __post_init__(self) -> None:
         for path in (self.service_prefix, self.hub_base_url):

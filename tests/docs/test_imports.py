@@ -23,6 +23,7 @@ SHARED = {
     "findings",
     "ports",
     "server_recipe",
+    "translations",
 }
 """Modules of the package's root that any part may use. `config` knows the policies that check what operators write."""
 SETTINGS_OF_PARTS = {"launcher.dask.config", "launcher.engine.config"}

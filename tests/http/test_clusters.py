@@ -109,7 +109,7 @@ def test_everything_about_a_cluster_is_on_the_page(gateway, base, browser):
         worker_cores=2,
         cores=4,
         memory=4 * 2**30,
-        started=ago(minutes=5.5),
+        started=ago(minutes=5.2),
         idle_seconds=130,
         keep_hours=2,
     )
@@ -149,14 +149,14 @@ def test_everything_about_a_cluster_is_on_the_page(gateway, base, browser):
 
 
 def test_clusters_that_ended_say_why(gateway, base, browser):
-    failed = cluster(ONE, status="failed", reason="Its memory was used up.", started=ago(hours=3), stopped=ago(hours=1))
-    silent = cluster(TWO, status="stopped", started=ago(hours=3), stopped=ago(hours=2), dashboard=None)
+    failed = cluster(ONE, status="failed", reason="Its memory was used up.", started=ago(hours=5), stopped=ago(hours=3))
+    silent = cluster(TWO, status="stopped", started=ago(hours=4), stopped=ago(hours=2), dashboard=None)
     listed(gateway, failed, silent)
     page = browser.get(f"{base}/clusters", timeout=20).text
     said = words_of(page)
     assert "Ended in the last 24 hours" in said
-    assert "failed Its memory was used up. Ran for 2 hours, ended 1 hour ago" in said
-    assert "stopped It ended. Ran for 1 hour, ended 2 hours ago" in said
+    assert "failed Its memory was used up. Ran for 2 hours, ended 3 hours ago" in said
+    assert "stopped It ended. Ran for 2 hours, ended 2 hours ago" in said
     assert "<form" not in page, "there is nothing to stop"
     assert page.count(f"/clusters/{ONE}/logs") == 1
 
