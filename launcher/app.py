@@ -33,12 +33,14 @@ from launcher.hub.homes import project_directory
 from launcher.hub.redeem import REDEEM_PATH
 from launcher.log import configure_logging
 from launcher.models import LaunchPlan
+from launcher.policy.culling import CullPolicy
 from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
 from launcher.retention.policy import RetentionPolicy
 from launcher.runtimes import environment_users, make_builder, wait_for_runtime
 from launcher.sessions.documents import Documents
+from launcher.sessions.flights import Flights
 from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
@@ -206,14 +208,23 @@ async def running_service(
         parts = LaunchParts(
             sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url, settings.dask
         )
-        launches = LaunchService(parts, public_url=settings.public_url)
+        flights = Flights(builds)
+        launches = LaunchService(parts, flights, public_url=settings.public_url)
         clusters = _clusters(settings, address, parts)
         if clusters is not None:
             stack.callback(clusters.close)
 
         redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": store, "signer": signer})
         homes = ProjectHomes(partial(project_directory, settings.state / "projects"))
-        mine = MyLaunches(store, sources, settings.trust_policy, homes, address.hub_api_url)
+        mine = MyLaunches(
+            store,
+            sources,
+            settings.trust_policy,
+            homes,
+            address.hub_api_url,
+            sizes=parts.sizes,
+            culling=CullPolicy(settings.cullers),
+        )
         web = WebParts(
             launches=launches,
             history=BuildHistory(store),

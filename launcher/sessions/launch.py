@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import structlog
-
-from launcher.crashpoints import crash_point
-from launcher.errors import BuildFailed, LauncherError, SessionStartFailed
+from launcher.errors import LauncherError, SessionStartFailed
 from launcher.models import (
     HomeKind,
     LaunchPlan,
@@ -21,10 +16,10 @@ from launcher.sessions.base import LaunchEvent, LaunchRequest
 from launcher.sessions.hub import Server
 from launcher.sessions.names import project_name, server_name
 from launcher.sessions.parts import Environment, LaunchParts, Prepared, Ready, read_recipe, trust_of
+from launcher.sessions.steps import content_of, follow_start, ready_environment, start_server
 from launcher.sessions.tasks import Say, Turn, Turns
-from launcher.store import BuildRow, EnvironmentRow, SessionRow
+from launcher.store import SessionRow
 
-log = structlog.get_logger(__name__)
 STARTED_WITHOUT_DASK = "Your running session was not started with Dask; stop it to start one that is."
 
 
@@ -64,7 +59,7 @@ class Launch:
             return
         resolved = await self._parts.sources.resolve(self._request.spec)
         prepared = await read_recipe(self._parts, resolved, dask=self._adds_dask(home))
-        environment = await self._environment(prepared, say)
+        environment = await ready_environment(self._parts, self._user, prepared, say)
         if self._request.build_only:
             self.outcome = self._outcome(None, name, environment, resolved)
             return
@@ -88,7 +83,7 @@ class Launch:
         if row is not None and HomeKind(row.home) is home:
             if not server.pending:
                 return server
-            await self._follow(name, say)
+            await follow_start(self._hub, self._user, name, say)
             return await self._hub.server(self._user, name)
         say(LaunchEvent("waiting", "Stopping the session that has another home...\n"))
         await self._hub.stop(self._user, name)
@@ -135,30 +130,6 @@ class Launch:
     def _outcome(self, url: str | None, name: ServerName, environment: Environment, resolved: Resolved) -> Ready:
         return Ready(url, name, environment.reference, resolved.repository, resolved.ref_url, resolved.persistent_spec)
 
-    async def _environment(self, prepared: Prepared, say: Say) -> Environment:
-        """The environment: known and ready, or built now while listeners read the build's log."""
-        builds = self._parts.builds
-        found = await builds.ensure(prepared.key, prepared.recipe, prepared.snapshot, asked_by=self._user)
-        message = "Found built image, launching...\n"
-        if isinstance(found, BuildRow):
-            message = "Built image, launching...\n"
-            async for position in builds.positions(found.id):
-                data = {"build_id": found.id, "queue_position": position}
-                say(LaunchEvent("waiting", f"{builds.line.held or 'Waiting for build to start...'}\n", data))
-            say(found.id)
-            found = self._built(await builds.wait(found.id))
-        environment = Environment.of(found)
-        say(LaunchEvent("built", message, {"imageName": environment.reference}))
-        return environment
-
-    def _built(self, row: BuildRow) -> EnvironmentRow:
-        if (error := row.error) is not None:
-            raise error
-        environment = self._parts.store.environment(row.environment_key)
-        if row.is_open or environment is None:
-            raise BuildFailed("The launcher is being restarted.", hint="Open the launch link again: the build goes on.")
-        return environment
-
     async def _start(
         self, name: ServerName, home: HomeKind, environment: Environment, prepared: Prepared, say: Say
     ) -> str:
@@ -168,8 +139,6 @@ class Launch:
         say(LaunchEvent("launching", "Launching server...\n"))
         plan = self._plan(name, home, environment, prepared)
         dask = self._parts.dask_policy.allows(self._request.person, home)
-        token, ticket = self._parts.signer.sign(self._user, name, dask=dask)
-        self._parts.store.issue_ticket(ticket.jti, plan, ticket.expires)
         self._parts.store.save_session(
             self._user,
             name,
@@ -178,26 +147,7 @@ class Launch:
             home=home,
             size=self._size.name if self._size is not None else None,
         )
-        crash_point("launch:ticket_issued")
-        await self._hub.start(self._user, name, {"ticket": token})
-        crash_point("launch:start_requested")
-        await self._follow(name, say)
-        server = await self._hub.server(self._user, name)
-        if server is None or not server.ready:
-            raise SessionStartFailed("The session ended while it was starting.", hint="Open the launch link again.")
-        return server.url
-
-    async def _follow(self, name: ServerName, say: Say) -> None:
-        """Pass on the Hub's progress messages until the server is ready. Raises SessionStartFailed."""
-        async for event in self._hub.progress(self._user, name):
-            message = str(event.get("message", "")).strip()
-            if event.get("failed"):
-                raise SessionStartFailed(
-                    message.removeprefix("Spawn failed:").strip() or "JupyterHub could not start the session.",
-                    hint="Open the launch link again; if it happens again, tell the people who run this hub.",
-                )
-            if message:
-                say(LaunchEvent("launching", message + "\n"))
+        return await start_server(self._parts, self._hub, plan, say, dask=dask)
 
     def _plan(self, name: ServerName, home: HomeKind, environment: Environment, prepared: Prepared) -> LaunchPlan:
         resolved = prepared.snapshot.resolved
@@ -209,14 +159,7 @@ class Launch:
             mode=environment.mode,
             home=home,
             project=project_name(repository) if home is HomeKind.PROJECT else None,
-            content={
-                "repository": str(prepared.snapshot.cache),
-                "commit": prepared.snapshot.commit,
-                "branch": resolved.ref_name or "",
-                "identity": repository.id,
-                "url": repository.url,
-                "name": repository.name,
-            },
+            content=content_of(prepared.snapshot),
             start=prepared.recipe.start,
             variables=self._variables(resolved),
             size=self._size,
@@ -232,16 +175,3 @@ class Launch:
             "BINDER_PERSISTENT_REQUEST": f"v2/{resolved.persistent_spec}",
             "BINDER_CLIENT_IP": self._request.client_ip,
         }
-
-
-def failure(error: BaseException, error_id: str) -> LaunchEvent:
-    """The failed event of an error; what is not for people goes to the log under ``error_id``."""
-    if isinstance(error, LauncherError):
-        data: dict[str, Any] = {"code": error.code, "hint": error.hint, "status_code": error.http_status}
-        if error.retry_after is not None:
-            data["retry_after"] = error.retry_after
-        return LaunchEvent("failed", error.message + "\n", data)
-    log.error("launch.failed", error_id=error_id, exc_info=error)
-    hint = f"Tell the people who run this hub, with the number {error_id}."
-    data = {"code": LauncherError.code, "hint": hint, "status_code": LauncherError.http_status}
-    return LaunchEvent("failed", "Something went wrong inside the launcher.\n", data)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from dataclasses import replace
 from statistics import median
 from typing import Any
-from weakref import WeakValueDictionary
 
-from launcher.builds.records import LogRecord
 from launcher.errors import LauncherError, NotAllowed
-from launcher.models import BuildId, EnvironmentStatus, MachineSize, Person, ServerName, Spec, Username
+from launcher.models import BuildId, EnvironmentStatus, MachineSize, Person, ServerName, Spec
 from launcher.policy.trust import home_for
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview
+from launcher.sessions.flights import Flights
 from launcher.sessions.history import BuildHistory
-from launcher.sessions.launch import Launch, failure
+from launcher.sessions.launch import Launch
 from launcher.sessions.names import server_name
 from launcher.sessions.parts import LaunchParts, Ready, read_recipe
-from launcher.sessions.tasks import LaunchTask, Turns
+from launcher.sessions.tasks import Turns
 from launcher.sources.commits import commit_words
 
 TOKEN_SECONDS = 3600
@@ -31,13 +28,12 @@ class LaunchService:
     ``public_url`` is ``scheme://host`` of the hub as clients see it; ready events hold absolute URLs then.
     """
 
-    def __init__(self, parts: LaunchParts, *, public_url: str = "") -> None:
+    def __init__(self, parts: LaunchParts, flights: Flights, *, public_url: str = "") -> None:
         self._parts = parts
         self._public_url = public_url.rstrip("/")
         self._turns = Turns()
         self._history = BuildHistory(parts.store)
-        self._batches: WeakValueDictionary[int, LogBatch] = WeakValueDictionary()
-        self._running: dict[tuple[Username, str, bool, bool, str], tuple[Launch, LaunchTask]] = {}
+        self._flights = flights
 
     async def preview(
         self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False, size: str = ""
@@ -99,41 +95,11 @@ class LaunchService:
         self, request: LaunchRequest, *, after: str | None = None
     ) -> AsyncIterator[LaunchEvent | LogBatch]:
         """See `Launches.launch`."""
-        launch, task = self._join(request)
-        seen = _position(after)
-        async for item in task.listen():
-            if isinstance(item, LaunchEvent):
-                if seen is None or item.phase != "waiting":  # who has seen lines of a build knows that it waited
-                    yield item
-                continue
-            start = seen[1] if seen is not None and seen[0] == item else 0
-            async for batch in self._log(item, start, follow=True):
-                yield batch
-        yield await self._last_event(request, launch, task)
-
-    def _join(self, request: LaunchRequest) -> tuple[Launch, LaunchTask]:
-        """The launch of this person and spec that goes on already, or a new one."""
         with_dask = request.with_dask and self.can_choose_dask(request.person)
         key = (request.person.name, request.spec.path, request.build_only, with_dask, request.size)
-        known = self._running.get(key)
-        if known is not None and not known[1].over and not request.trust:
-            return known
-        launch = Launch(self._parts, request, self._turns)
-        task = LaunchTask(launch.run)
-        self._running[key] = (launch, task)
-        task.task.add_done_callback(lambda _: self._forget(key, task))
-        return launch, task
-
-    def _forget(self, key: tuple[Username, str, bool, bool, str], task: LaunchTask) -> None:
-        if key in self._running and self._running[key][1] is task:
-            del self._running[key]
-
-    async def _last_event(self, request: LaunchRequest, launch: Launch, task: LaunchTask) -> LaunchEvent:
-        try:
-            await task.result()
-            return await self._ready(request, launch.result())
-        except Exception as error:  # noqa: BLE001 - the stream's promise: it ends with ready or failed
-            return failure(error, secrets.token_hex(6))
+        flight = self._flights.join(key, lambda: Launch(self._parts, request, self._turns), anew=request.trust)
+        async for said in self._flights.tell(flight, after, lambda launch: self._ready(request, launch.result())):
+            yield said
 
     async def _ready(self, request: LaunchRequest, outcome: Ready) -> LaunchEvent:
         """The ready event, with this listener's own path and token."""
@@ -167,45 +133,17 @@ class LaunchService:
     ) -> AsyncIterator[LaunchEvent | LogBatch]:
         """See `Launches.build_log`."""
         self._history.one(person, build_id, shared=shared)
-        async for batch in self._log(build_id, after, follow=follow):
+        async for batch in self._flights.log(build_id, after, follow=follow):
             yield batch
-
-    async def _log(self, build_id: BuildId, after: int, *, follow: bool) -> AsyncIterator[LogBatch]:
-        end = None if follow else self._parts.builds.log_size(build_id)
-        if end is not None and end <= after:
-            return
-        async with aclosing(self._parts.builds.watch_batches(build_id, after)) as batches:
-            async for records in batches:
-                if end is None or records[-1].id < end:
-                    yield self._batch(build_id, records)
-                    continue
-                if until_end := tuple(record for record in records if record.id <= end):
-                    yield LogBatch(build_id, until_end)
-                return
-
-    def _batch(self, build_id: BuildId, records: tuple[LogRecord, ...]) -> LogBatch:
-        """The one batch of a tuple of records, as long as any listener holds it."""
-        batch = self._batches.get(id(records))
-        if batch is None or batch.records is not records:
-            batch = self._batches[id(records)] = LogBatch(build_id, records)
-        return batch
 
     async def cancel_build(self, person: Person, build_id: BuildId) -> None:
         """See `Launches.cancel_build`."""
         row = self._history.one(person, build_id).row
         if row.asked_by != person.name and not person.admin:
             raise NotAllowed("Only the person who asked for a build, or an admin, can cancel it.")
-        for key, (_, task) in list(self._running.items()):
-            if task.waits_for(build_id):
-                self._forget(key, task)  # the next click is a new launch, not a listener of this one's end
+        self._flights.forget_waiting(build_id)
         await self._parts.builds.cancel(build_id)
 
 
 def _with(preview: Preview, **changes: Any) -> Preview:
     return replace(preview, **changes)
-
-
-def _position(after: str | None) -> tuple[str, int] | None:
-    """``<build id>:<byte offset>`` taken apart; None for anything else."""
-    build, colon, offset = (after or "").rpartition(":")
-    return (build, int(offset)) if colon and offset.isdigit() else None
