@@ -52,9 +52,11 @@ from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
 from launcher.supervise import supervise
 from launcher.tickets import SEAL_HEADER, TicketSigner, kept_secret
+from launcher.translations import read_translations
 from launcher.web.application import make_application
 from launcher.web.base import public_error
 from launcher.web.settings import WebParts, WebSettings
+from launcher.web.words import Languages
 
 log = structlog.get_logger(__name__)
 _TAKE_OVER_SECONDS = 30
@@ -154,6 +156,7 @@ def _web_settings(settings: Settings, address: ServiceAddress, builder: Builder)
         version=launcher.__version__,
         builder_info={"builder": builder.fingerprint[:16]},
         banner=settings.banner,
+        languages=Languages(read_translations(settings.translations_directory)),
     )
 
 

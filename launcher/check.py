@@ -15,6 +15,7 @@ from launcher.config_files import load_configuration, read_settings, read_settin
 from launcher.errors import LauncherError, OperatorError
 from launcher.findings import Finding
 from launcher.runtimes import runtime_findings, runtime_needs
+from launcher.translations import translation_findings
 
 _OLDEST_GIT = (2, 31)
 
@@ -83,6 +84,7 @@ def _configuration(path: Path) -> Iterator[Finding]:
     if settings.dask is not None:
         yield _dask()
     yield from runtime_findings(settings)
+    yield from translation_findings(settings.translations_directory)
     address = settings.public_url or config.JupyterHub.get("public_url")
     hint = "Set c.JupyterHub.public_url, so that links and badges do not depend on what a browser claims."
     yield Finding(good=bool(address), what="public address", hint=hint)

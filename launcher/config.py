@@ -23,6 +23,7 @@ from launcher.policy.culling import Culler
 from launcher.policy.sizes import read_sizes
 from launcher.policy.trust import TrustPolicy
 from launcher.traits import revived, traits_for
+from launcher.translations import read_translations
 
 SETTINGS_VARIABLE = "LAUNCHER_SETTINGS"
 """Environment variable that carries the settings to the service that the Hub starts."""
@@ -49,6 +50,7 @@ class Settings:
     github_token: str
     cors_origins: tuple[str, ...]
     banner: str
+    translations_directory: str
     build_concurrency: int
     build_max_waiting: int
     build_timeout_seconds: int
@@ -176,6 +178,11 @@ class Launcher(Configurable):
         Unicode(), help="Web origins whose pages may call the API, e.g. `https://book.example.org`, or `*`."
     ).tag(config=True)
     banner = Unicode("", help="One line of plain text shown on top of the launcher's pages.").tag(config=True)
+    translations_directory = Unicode(
+        "",
+        help="Directory with one file of words for each language that pages speak besides English, `<language>.json`; "
+        "browsers say which one they want. Empty: English only.",
+    ).tag(config=True)
     build_concurrency = Integer(2, min=1, help="Builds that run at once; others wait in the queue.").tag(config=True)
     build_max_waiting = Integer(100, min=0, help="Builds that may wait; more are refused with a message.").tag(
         config=True
@@ -274,6 +281,9 @@ class Launcher(Configurable):
             .expanduser()
             .absolute()
         )
+        if self.translations_directory:
+            values["translations_directory"] = str(Path(self.translations_directory).expanduser().resolve())
+            read_translations(values["translations_directory"])  # refuses what no page could show
         if self.homes_directory:
             values["homes_directory"] = str(Path(self.homes_directory).expanduser().resolve())
         for directory in self.local_directories:
