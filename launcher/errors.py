@@ -454,11 +454,15 @@ class SandboxUnavailable(OperatorError):
 
 
 class EngineError(OperatorError):
-    """The container engine refused or failed at what was asked of it. ``status``: of its answer, 0 without one."""
+    """The container engine refused or failed at what was asked of it.
+
+    ``status``: of its answer, 0 without one. ``said``: its own words, which may name paths of the machine.
+    """
 
     code = "engine_error"
     http_status = 502
     status: int = 0
+    said: str = ""
 
 
 class EngineUnavailable(EngineError):

@@ -149,12 +149,10 @@ class _Inside:
     async def run(self, command: list[str], *, user: str = "0:0") -> None:
         """Run it to its end. Raises EngineError with its last words when it fails."""
         async with self._engine.execute(self._container, command, environment=_variables(), user=user) as running:
-            said = b""
-            async for piece in running.output:
-                said = (said + piece)[-_LAST_WORDS:]
+            said = await running.output.last_words(_LAST_WORDS)
             status = await running.status()
         if status != 0:
-            words = " ".join(said.decode(errors="replace").split())
+            words = " ".join(said.split())
             raise EngineError(
                 f"The base image could not be made: {Path(command[0]).name} failed.", hint=f"It says: {words}"
             )

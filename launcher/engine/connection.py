@@ -113,9 +113,7 @@ def in_sentences() -> Iterator[None]:
     try:
         yield
     except DockerError as error:
-        problem = EngineError("The container engine refused.", hint=f"It says: {error.message}")
-        problem.status = error.status
-        raise problem from error
+        raise _refused(str(error.message), error.status) from error
     except TimeoutError as error:
         raise EngineUnavailable(
             "The container engine takes too long to answer.", hint="See what keeps this machine busy, then try again."
@@ -131,8 +129,14 @@ def last_line(text: str) -> dict[str, Any]:
     lines = [json.loads(line) for line in text.splitlines() if line.strip()]
     for said in lines:
         if said.get("error"):
-            raise EngineError("The container engine refused.", hint=f"It says: {said['error']}")
+            raise _refused(str(said["error"]))
     return dict(lines[-1]) if lines else {}
+
+
+def _refused(said: str, status: int = 0) -> EngineError:
+    problem = EngineError("The container engine refused.", hint=f"It says: {said}")
+    problem.status, problem.said = status, said
+    return problem
 
 
 def _words(text: str) -> str:

@@ -13,6 +13,8 @@ from launcher.engine.connection import in_sentences
 from launcher.errors import EngineUnavailable
 
 _LOOKS, _LOOK_SECONDS = 100, 0.05
+MOST_LAST_WORDS = 2**16
+"""Bytes of an output that are kept when nobody says how many."""
 
 
 class Output:
@@ -28,6 +30,13 @@ class Output:
         with in_sentences():
             while (message := await self._stream.read_out()) is not None:
                 yield message.data
+
+    async def last_words(self, most: int = MOST_LAST_WORDS) -> str:
+        """Read to the end; the last ``most`` bytes of it, as text. A flood takes no more memory than a trickle."""
+        said = b""
+        async for piece in self:
+            said = (said + piece)[-most:]
+        return said.decode(errors="replace")
 
 
 class Running:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from structlog.testing import capture_logs
 
 from launcher.builders.container.apt import read_packages
 from launcher.builders.container.builder import ContainerBuilder
@@ -23,7 +24,7 @@ from launcher.engine.find import EngineAddress
 from launcher.engine.labels import KEY
 from launcher.engine.service import OwnEngine
 from launcher.engine.sockets import why_silent
-from launcher.errors import BuildFailed, EngineUnavailable, RecipeInvalid
+from launcher.errors import BuildFailed, EngineError, EngineUnavailable, RecipeInvalid
 from launcher.models import RecipeKind
 from tests.support.builds import MemoryLog, request
 from tests.support.container_builds import ContainerBench, container_building, container_site
@@ -62,6 +63,20 @@ async def test_an_environment_is_one_layer_on_the_base_image_and_holds_nothing_e
 async def test_another_base_image_makes_other_keys(bench: ContainerBench) -> None:
     other = replace(bench.site, base=replace(bench.site.base, id=f"sha256:{'0' * 64}"))
     assert ContainerBuilder(bench.config, other).fingerprint != bench.builder.fingerprint
+
+
+async def test_the_engine_s_own_words_are_for_the_service_s_log_and_not_for_people(bench: ContainerBench) -> None:
+    gone = f"sha256:{'0' * 64}"
+    builder = ContainerBuilder(bench.config, replace(bench.site, base=replace(bench.site.base, id=gone)))
+    log = MemoryLog()
+    made = request(bench.directory, {"requirements.txt": "alpha\n"}, *REQUIREMENTS)
+    with capture_logs() as logged, pytest.raises(EngineError) as raised:
+        await builder.build(made, log)
+    assert raised.value.message == "The container engine refused a part of this build."
+    assert made.build_id in raised.value.hint
+    (said,) = (str(entry["reason"]) for entry in logged if entry["event"] == "engine_refused")
+    assert "no such image" in said.lower()
+    assert said not in f"{raised.value.message} {raised.value.hint} {log.text}"
 
 
 async def test_a_name_taken_by_another_image_is_not_the_environment(bench: ContainerBench) -> None:

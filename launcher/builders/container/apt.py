@@ -159,7 +159,7 @@ class PackageLayers:
             labels=ours(self._config.state_directory, Kind.BUILD, build=request.build_id),
         )
         async with engine.run(order) as asked:
-            said = b"".join([piece async for piece in asked.output]).decode(errors="replace")
+            said = await asked.output.last_words()
         urls = [urlsplit(found[0]) for found in _MIRROR.finditer(said)]
         return frozenset(f"{url.hostname}:{url.port or _PORTS[url.scheme]}" for url in urls)
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import structlog
+
 from launcher.builders.base import BuildLog
 from launcher.builders.container.config import ContainerBuilderConfig
 from launcher.builders.container.images import EnvironmentImage, present, storage
@@ -21,9 +23,10 @@ from launcher.builders.uv.cache import collect_wheels
 from launcher.builders.uv.workspace import builds_on_disk, remove_build, wheels
 from launcher.engine.base import Image
 from launcher.engine.labels import BUILD, STATE, Kind, ours, state_id
-from launcher.errors import BuildLimitExceeded
+from launcher.errors import BuildLimitExceeded, EngineError
 from launcher.models import BuildId, BuildRequest, BuiltEnvironment, Recipe, Storage
 
+logger = structlog.get_logger(__name__)
 _BUILD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -55,6 +58,8 @@ class ContainerBuilder:
         try:
             async with asyncio.timeout(self._config.limits.seconds):
                 return await choose_way(request.recipe, self._ways).build(request, log)
+        except EngineError as error:
+            raise _for_people(error, request.build_id) from error
         except TimeoutError:
             raise BuildLimitExceeded(
                 f"The build took longer than {self._config.limits.seconds:g} seconds.",
@@ -134,3 +139,16 @@ class ContainerBuilder:
         if image is None or image.labels.get(STATE) != state_id(self._config.state_directory):
             return None
         return image if EnvironmentImage.read(image.labels) is not None else None
+
+
+def _for_people(error: EngineError, build_id: BuildId) -> EngineError:
+    """The error without the engine's own words, which are about this machine: they go to the service's log."""
+    if not error.said:
+        return error
+    logger.warning("engine_refused", build_id=build_id, status=error.status, reason=error.said)
+    told = EngineError(
+        "The container engine refused a part of this build.",
+        hint=f"Launch again. If it stays so, tell the operator; the service's log has more about build {build_id}.",
+    )
+    told.status = error.status
+    return told

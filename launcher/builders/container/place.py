@@ -44,6 +44,12 @@ class Place:
         return volume_name(self.state, self.workspace.build_id)
 
     @property
+    def memory_bytes(self) -> int | None:
+        """The kernel's limit of a container: above ours, so that reaching ours is noticed and told."""
+        limit = self.workspace.config.limits.memory_bytes
+        return None if limit is None else limit + _MEMORY_SLACK
+
+    @property
     def _links(self) -> Path:
         return self.workspace.directory("links")
 
@@ -75,8 +81,7 @@ class Place:
                 *(Bind(outside, inside, read_only=False) for outside, inside in view.read_write),
                 *(Bind(self.volume, one.target, read_only=False) for one in view.layered),
             ),
-            # The kernel's limit is above ours, so that reaching ours is noticed and told.
-            memory_bytes=None if limits.memory_bytes is None else limits.memory_bytes + _MEMORY_SLACK,
+            memory_bytes=self.memory_bytes,
             shared_memory_bytes=_SHARED_MEMORY_BYTES,
             processes=limits.task_limit,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import structlog
+
 from launcher.builders.container.images import NAME, EnvironmentImage, as_built, built_before, image_name
 from launcher.builders.container.place import Place
 from launcher.builders.places import ENVIRONMENT, OVERLAY, REPOSITORY, REPOSITORY_LEADS_TO
@@ -11,6 +13,7 @@ from launcher.engine.labels import KEY, Kind, ours
 from launcher.errors import BuildFailed
 from launcher.models import BuiltEnvironment, EnvironmentKey
 
+logger = structlog.get_logger(__name__)
 _STAGING = "/mnt"  # is there in every image, so that the layer holds no directory made for the mount
 # Only the copy runs, on a copy: nothing of the environment is executed. Who uses the image is not who may change it.
 _COPY = f"""
@@ -55,13 +58,17 @@ class ImagePublisher:
             binds=(Bind(self._place.workspace.staging, _STAGING),),
             writable_root=True,
             capabilities=_CAPABILITIES,
+            memory_bytes=self._place.memory_bytes,
+            processes=self._place.workspace.config.limits.task_limit,
         )
         async with engine.run(order) as running:
-            said = b"".join([piece async for piece in running.output])
+            said = await running.output.last_words()
             if (await running.wait()).status:
-                last = said.decode(errors="replace").strip().rpartition("\n")[2]
+                build = self._place.workspace.build_id
+                logger.warning("environment_not_published", build_id=build, reason=said)  # it has paths of this machine
                 raise BuildFailed(
-                    "The environment could not be put into an image.", hint=f"The engine says: {last[:200]}"
+                    "The environment could not be put into an image.",
+                    hint=f"Tell the operator; the service's log has more about build {build}.",
                 )
             known = EnvironmentImage(
                 below=self._place.image,

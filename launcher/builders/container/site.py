@@ -44,10 +44,10 @@ async def look_at(address: EngineAddress, base_image: str, labels: dict[str, str
             )
         order = ContainerOrder(image=base.id, command=("/bin/sh", "-c", _ASK, QUESTION), labels=labels)
         async with engine.run(order) as asked:
-            said = b"".join([piece async for piece in asked.output])
+            said = await asked.output.last_words()
             await asked.wait()
         identity = identify(await engine.info(), os.getuid(), os.getgid())
-    pythons = _read(said.decode(errors="replace"))
+    pythons = _read(said)
     if not pythons:
         raise ConfigurationInvalid(
             f"The base image {base_image} has no Python that environments can be made with.",

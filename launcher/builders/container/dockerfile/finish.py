@@ -91,11 +91,8 @@ async def _server(job: Job, image: str, environment: Mapping[str, str]) -> tuple
         processes=job.config.limits.task_limit,
     )
     async with job.engine.run(order) as running:
-        said = b""
-        async for piece in running.output:
-            said = (said + piece)[-65536:]
+        text = await running.output.last_words()
         status = (await running.wait()).status
-    text = said.decode(errors="replace")
     if (found := _FOUND.search(text)) is not None:
         return found[1], found[2]
     if status == _NO_SERVER:
