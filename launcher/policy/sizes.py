@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,11 @@ class Enforceable:
 
     memory: bool = True
     cpus: bool = True
+
+    @classmethod
+    def of(cls, limits: Collection[str]) -> Enforceable:
+        """From the names that control groups and container engines have for limits."""
+        return cls("memory" in limits, "cpu" in limits)
 
 
 @dataclass(frozen=True)

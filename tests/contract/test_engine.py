@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from launcher.control_groups import memory_kills
 from launcher.engine.base import Bind, ContainerOrder, ImageConfig
-from launcher.engine.cgroups import memory_kills
 from launcher.engine.client import Engine
 from launcher.engine.find import EngineAddress
 from launcher.engine.labels import KEY, KIND, STATE, Kind, ours

@@ -16,8 +16,8 @@ from launcher.builders.container.place import Place, without_layers
 from launcher.builders.uv.limits import Watcher, out_of_memory
 from launcher.builders.uv.output import Tail, follow
 from launcher.builders.uv.runtime import Outcome, View
+from launcher.control_groups import memory_kills
 from launcher.engine.base import Ended
-from launcher.engine.cgroups import memory_kills
 from launcher.engine.output import Running
 from launcher.errors import EngineError, EngineUnavailable
 

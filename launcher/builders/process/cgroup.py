@@ -6,16 +6,12 @@ after thousands of processes. An ordinary user's builds are bound by RLIMIT_NPRO
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
+from launcher.control_groups import Limits, make_group, remove_group
 from launcher.models import BuildId
-
-_ROOTS = (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup"))  # version 1, version 2
-_JOIN = 'echo $$ > "$0" && exec "$@"'
 
 _log = logging.getLogger(__name__)
 
@@ -24,25 +20,16 @@ def confine(build_id: BuildId, processes: int | None, argv: Sequence[str]) -> li
     """``argv``, started inside a control group of at most ``processes`` tasks when this machine lets us make one."""
     if processes is None or os.getuid() != 0:
         return list(argv)
-    for root in _ROOTS:
-        group = root / _name(build_id)
-        try:
-            group.mkdir(exist_ok=True)
-            (group / "pids.max").write_text(str(processes))
-        except OSError:  # not mounted, read-only, or not delegated
-            with contextlib.suppress(OSError):  # never made
-                group.rmdir()
-            continue
-        return ["/bin/sh", "-c", _JOIN, str(group / "cgroup.procs"), *argv]
-    _log.warning("No control group can be made: fork bombs in builds are only ended after they are noticed.")
-    return list(argv)
+    try:
+        return make_group(_name(build_id), Limits(processes=processes)).around(argv)
+    except OSError:  # not mounted, read-only, or not delegated
+        _log.warning("No control group can be made: fork bombs in builds are only ended after they are noticed.")
+        return list(argv)
 
 
 def release(build_id: BuildId) -> None:
     """Remove the control group of a build whose processes have ended. Nothing there is fine."""
-    for root in _ROOTS:
-        with contextlib.suppress(OSError):  # never made, or gone
-            (root / _name(build_id)).rmdir()
+    remove_group(_name(build_id))
 
 
 def _name(build_id: BuildId) -> str:
