@@ -61,7 +61,7 @@ def _templates(words: Words) -> Environment:
         "is_english": words.is_english,
         "meaning": words.meaning,
         "page_data": page_data,
-        "words_for": lambda *groups: words.groups(groups),
+        "words_for": lambda *groups: words.groups(groups if words.is_english else (*groups, "codes")),
     }
     environment.filters |= {
         "plain_text": plain_text,

@@ -24,6 +24,18 @@ export function t(key: WordKey, values: Readonly<Record<string, string | number>
   });
 }
 
+/** What the code of a failure means, in the page's language; "" for an unknown one, and on English pages. */
+export function meaning(code: string): string {
+  known ??= pageData<Record<string, Record<string, Entry>>>("words") ?? {};
+  const entry = known.codes?.[code];
+  return typeof entry === "string" ? entry : "";
+}
+
+/** Whether sentences that nobody translates, the server's about what went wrong and the Hub's, are in the page's language. */
+export function isEnglish(): boolean {
+  return pageLanguage().split("-")[0] === "en";
+}
+
 /** The language of the page, for `Intl`. */
 export function pageLanguage(): string {
   language ??= document.documentElement.lang || "en";

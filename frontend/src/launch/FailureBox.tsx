@@ -1,15 +1,22 @@
 import type { ReactNode } from "react";
-import { t } from "../common/words";
+import { InEnglish } from "../common/InEnglish";
+import { meaning, t } from "../common/words";
 import type { LaunchPage } from "./requests";
 import type { Failure } from "./state";
 
 /** What happened, what to do about it, and the way to try again. */
 export function FailureBox({ failure, page }: { failure: Failure; page: LaunchPage }): ReactNode {
+  const means = failure.code && meaning(failure.code);
   return (
     <>
       <div className="problem" role="alert">
-        <strong>{failure.message || t("launch.failed")}</strong>
-        {failure.hint && <p className="hint">{failure.hint}</p>}
+        <strong>{means || (failure.code && failure.message ? <InEnglish text={failure.message} /> : failure.message || t("launch.failed"))}</strong>
+        {means && (
+          <p className="hint">
+            <InEnglish text={failure.message} />
+          </p>
+        )}
+        {failure.hint && <p className="hint">{failure.code ? <InEnglish text={failure.hint} /> : failure.hint}</p>}
       </div>
       <div className="actions">
         <a className="button" href={page.again}>

@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useMemo, useReducer, useState } from "react";
-import { t, type WordKey } from "../common/words";
+import { InEnglish } from "../common/InEnglish";
+import { isEnglish, t, type WordKey } from "../common/words";
 import { LogLines } from "../log/lines";
 import { CopyButton, LogView } from "../log/LogView";
 import { parseEvent } from "./events";
@@ -75,7 +76,7 @@ export function Launch({ page }: { page: LaunchPage }): ReactNode {
       <Steps state={state} />
       {!state.failure && (
         <p className="status" role="status">
-          {note || (away ? t("launch.status_ready") : statusOf(state))}
+          {note ? <InEnglish text={note} /> : away ? t("launch.status_ready") : statusOf(state)}
         </p>
       )}
       {state.failure && <FailureBox failure={state.failure} page={page} />}
@@ -120,7 +121,7 @@ function statusOf(state: LaunchState): string {
     case "environment":
       return t("launch.status_environment");
     case "session":
-      return state.message.trim() || t("launch.status_session");
+      return (isEnglish() && state.message.trim()) || t("launch.status_session");
   }
 }
 
