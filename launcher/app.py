@@ -37,6 +37,7 @@ from launcher.policy.culling import CullPolicy
 from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
+from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
 from launcher.runtimes import environment_users, make_builder, wait_for_runtime
 from launcher.sessions.documents import Documents
@@ -176,7 +177,7 @@ async def _hub_answers(hub_api_url: str) -> dict[str, object]:
 
 def _collector(settings: Settings, store: Store, builder: Builder, builds: BuildQueue, logs: BuildLogs) -> Collector:
     policy, users = RetentionPolicy.of(settings), environment_users(settings)
-    return Collector(store, builder, builds, logs, policy=policy, users=users)
+    return Collector(RetentionParts(store, builder, builds, logs), policy=policy, users=users)
 
 
 @asynccontextmanager
@@ -201,7 +202,7 @@ async def running_service(
             store, builder, logs, concurrency=settings.build_concurrency, max_waiting=settings.build_max_waiting
         )
         collector = _collector(settings, store, builder, builds, logs)
-        retention = Retention(collector, store, builder, builds)
+        retention = Retention(collector)
         await retention.start()
         stack.push_async_callback(retention.stop)
         await builds.start()

@@ -22,6 +22,7 @@ from launcher.errors import ConfigurationInvalid, EnvironmentNotFound, StateUnus
 from launcher.models import EnvironmentKey
 from launcher.retention.catalogue import KnownEnvironment, ask_removal
 from launcher.retention.collector import Collector, Plan
+from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
 from launcher.runtimes import environment_users, make_builder
 from launcher.store import ListedEnvironment, StateLock, Store
@@ -84,10 +85,12 @@ class _Command:
         builder = make_builder(self._settings)
         logs = BuildLogs(self._settings.state / "logs")
         self._collector = Collector(
-            self._store,
-            builder,
-            BuildQueue(self._store, builder, logs),  # never started: it builds nothing
-            logs,
+            RetentionParts(
+                self._store,
+                builder,
+                BuildQueue(self._store, builder, logs),  # never started: it builds nothing
+                logs,
+            ),
             policy=RetentionPolicy.of(self._settings),
             users=environment_users(self._settings),
         )

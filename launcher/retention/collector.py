@@ -12,12 +12,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from launcher.builders.base import Builder
-from launcher.builds import BuildLogs, BuildQueue
 from launcher.crashpoints import crash_point
 from launcher.models import BuildId, EnvironmentKey, Storage
+from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import Reason, RetentionPolicy
-from launcher.store import ArtefactUse, Store
+from launcher.store import ArtefactUse
 from launcher.store.store import utc_now
 
 logger = structlog.get_logger(__name__)
@@ -51,20 +50,18 @@ class Collector:
 
     def __init__(
         self,
-        store: Store,
-        builder: Builder,
-        builds: BuildQueue,
-        logs: BuildLogs,
+        parts: RetentionParts,
         *,
         policy: RetentionPolicy,
         users: Callable[[], frozenset[str]],
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        self.parts = parts
         self.policy = policy
-        self._store = store
-        self._builder = builder
-        self._builds = builds
-        self._logs = logs
+        self._store = parts.store
+        self._builder = parts.builder
+        self._builds = parts.builds
+        self._logs = parts.logs
         self._users = users
         self._clock = clock
         self._unknown: dict[str, datetime] = {}

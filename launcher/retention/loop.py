@@ -15,11 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from launcher.builders.base import Builder
-from launcher.builds import BuildQueue
 from launcher.errors import LauncherError
 from launcher.retention.collector import Collector
-from launcher.store import Store
 
 logger = structlog.get_logger(__name__)
 DISK_FULL = "The disk of this hub is nearly full. Builds go on as soon as there is room."
@@ -38,23 +35,20 @@ def free_bytes(place: Path) -> int:
 
 
 class Retention:
-    """Runs a `Collector`. free: bytes free on the disk of a directory. Intervals in seconds."""
+    """Runs a `Collector`, on its parts. free: bytes free on the disk of a directory. Intervals in seconds."""
 
     def __init__(
         self,
         collector: Collector,
-        store: Store,
-        builder: Builder,
-        builds: BuildQueue,
         *,
         free: Callable[[Path], int] = free_bytes,
         look_seconds: float = _LOOK_SECONDS,
         pass_seconds: float = _PASS_SECONDS,
     ) -> None:
         self._collector = collector
-        self._store = store
-        self._builder = builder
-        self._builds = builds
+        self._store = collector.parts.store
+        self._builder = collector.parts.builder
+        self._builds = collector.parts.builds
         self._free = free
         self._look_seconds = look_seconds
         self._pass_seconds = pass_seconds

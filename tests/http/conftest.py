@@ -23,6 +23,7 @@ from launcher.hub.homes import project_directory
 from launcher.policy.trust import TrustPolicy
 from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.retention.collector import Collector
+from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
 from launcher.sessions.clusters import Clusters
 from launcher.sessions.history import BuildHistory
@@ -73,10 +74,7 @@ class WebThread:
         self.in_use: set[str] = set()  # references of environments in which sessions run
         builder, logs = FakeBuilder(), BuildLogs(directory / "logs")
         self.collector = Collector(
-            self.store,
-            builder,
-            BuildQueue(self.store, builder, logs),
-            logs,
+            RetentionParts(self.store, builder, BuildQueue(self.store, builder, logs), logs),
             policy=RetentionPolicy(),
             users=lambda: frozenset(self.in_use),
         )

@@ -10,6 +10,7 @@ from launcher.builders.fake import FakeBuilder
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.models import Username
 from launcher.retention.collector import Collector
+from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
 from launcher.store import Store
 from tests.support import examples
@@ -34,10 +35,7 @@ class World:
 
     def collector(self, policy: RetentionPolicy = DAYS) -> Collector:
         return Collector(
-            self.store,
-            self.builder,
-            self.builds,
-            self.logs,
+            RetentionParts(self.store, self.builder, self.builds, self.logs),
             policy=policy,
             users=lambda: frozenset(self.users),
             clock=lambda: self.now,

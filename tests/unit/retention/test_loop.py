@@ -48,9 +48,7 @@ async def disk(world) -> Disk:
 
 @pytest.fixture
 async def retention(world, disk) -> AsyncIterator[Retention]:
-    made = Retention(
-        world.collector(FREE), world.store, world.builder, world.builds, free=disk, look_seconds=0.005, pass_seconds=60
-    )
+    made = Retention(world.collector(FREE), free=disk, look_seconds=0.005, pass_seconds=60)
     yield made
     await made.stop()
 
@@ -114,9 +112,7 @@ async def test_passes_are_made_by_themselves(world, disk) -> None:
     world.later(days=40)
     policy = RetentionPolicy(max_age=timedelta(days=30))
     collector = world.collector(policy)
-    retention = Retention(
-        collector, world.store, world.builder, world.builds, free=disk, look_seconds=0.005, pass_seconds=0.01
-    )
+    retention = Retention(collector, free=disk, look_seconds=0.005, pass_seconds=0.01)
     await retention.start()
     async with asyncio.timeout(10):
         while await world.builder.references():  # noqa: ASYNC110 - a test looks from outside
