@@ -6,6 +6,7 @@ read with suspicion here: types, bounds and lengths.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from launcher.dask.config import LIMIT_KINDS
+from launcher.errors import DaskNotAllowed, LauncherError
 from launcher.models import Person
 
 _NAME = re.compile(r"[0-9a-f]{32}")
@@ -98,6 +100,26 @@ class Clusters(Protocol):
 
     async def log(self, person: Person, hub_token: str, name: str, process: str) -> str:
         """The last 256 KiB that a process wrote, "" when it wrote nothing. Raises ClusterNotFound."""
+
+
+@dataclass(frozen=True)
+class OwnClusters:
+    """A person's own clusters that live. answered: False when Dask did not say in time which there are."""
+
+    clusters: tuple[Cluster, ...] = ()
+    answered: bool = True
+
+
+async def own_clusters(clusters: Clusters, person: Person, hub_token: str, *, seconds: float) -> OwnClusters:
+    """The live clusters of the person who asks, an admin's own too; never an error, and never later than that."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await clusters.all(person, hub_token)
+    except DaskNotAllowed:
+        return OwnClusters()
+    except (TimeoutError, LauncherError):
+        return OwnClusters(answered=False)
+    return OwnClusters(tuple(one for one in found.clusters if one.is_live and one.user == person.name))
 
 
 def read_list(body: object) -> ClusterList:

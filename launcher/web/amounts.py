@@ -27,6 +27,11 @@ class Amounts:
         passed = max((now or datetime.now(UTC)) - moment, timedelta(seconds=1))
         return format_timedelta(-passed, threshold=1.2, add_direction=True, locale=self._locale)
 
+    def coming(self, moment: datetime, now: datetime | None = None) -> str:
+        """When, roughly: ``in 5 minutes``."""
+        left = max(moment - (now or datetime.now(UTC)), timedelta(seconds=1))
+        return format_timedelta(left, threshold=1.2, add_direction=True, locale=self._locale)
+
     def lasted(self, seconds: float) -> str:
         """How long, roughly: ``5 minutes``."""
         return format_timedelta(timedelta(seconds=max(1, seconds)), threshold=1.5, locale=self._locale)

@@ -36,6 +36,16 @@ class SessionHandler(TokenHandler):
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
+class SessionActivityHandler(TokenHandler):
+    """``/api/v1/sessions/<server>/activity``."""
+
+    async def post(self, server_name: str) -> None:
+        """Count it as used now, so that it is not ended yet."""
+        visitor = self.require_token()
+        await self.parts.mine.keep_alive(visitor.person, visitor.hub_token, server_name)
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
 class RepositoriesHandler(TokenHandler):
     """``/api/v1/repositories``."""
 

@@ -45,7 +45,7 @@ class Operation:
 
 _NOTHING = Operation(None, status=HTTPStatus.NO_CONTENT)
 OPERATIONS: dict[str, dict[str, Operation]] = {
-    "preview": {"get": Operation(schema.PreviewAnswer, query=("spec", "dask"))},
+    "preview": {"get": Operation(schema.PreviewAnswer, query=("spec", "dask", "size"))},
     "launches": {"post": Operation(schema.LaunchAnswer, body=schema.LaunchWish, status=HTTPStatus.ACCEPTED)},
     "build-token": {"post": Operation(schema.BuildTokenAnswer, body=schema.BuildTokenWish)},
     "builds": {"get": Operation(schema.BuildsAnswer, query=("status", "text", "repository", "own", "before", "limit"))},
@@ -56,6 +56,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "links": {"post": Operation(schema.LinksAnswer, body=schema.LinksWish)},
     "sessions": {"get": Operation(schema.SessionsAnswer)},
     "sessions/{server_name}": {"delete": _NOTHING},
+    "sessions/{server_name}/activity": {"post": _NOTHING},
     "repositories": {"get": Operation(schema.RepositoriesAnswer)},
     "trust": {"delete": Operation(None, query=("repository",), status=HTTPStatus.NO_CONTENT)},
     "project-homes/{server_name}": {"get": Operation(schema.ProjectHomeAnswer), "delete": _NOTHING},

@@ -20,6 +20,9 @@ from tornado.netutil import bind_sockets
 from launcher.builders.fake import FakeBuilder
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.hub.homes import project_directory
+from launcher.hub.preset import ACTIVITY_SCOPE, OAUTH_SCOPES
+from launcher.policy.culling import CullPolicy
+from launcher.policy.sizes import MachineSizes
 from launcher.policy.trust import TrustPolicy
 from launcher.retention.catalogue import EnvironmentCatalogue
 from launcher.retention.collector import Collector
@@ -45,7 +48,7 @@ c.JupyterHub.allow_named_servers = True
 c.Spawner.cmd = [{python!r}, "-c", {session!r}]
 c.JupyterHub.services.append({{
     "name": "binder", "url": "http://127.0.0.1:{port}", "api_token": "{token}", "oauth_no_confirm": True,
-    "oauth_client_allowed_scopes": ["servers!user", "read:users!user", "access:servers!user"]}})
+    "oauth_client_allowed_scopes": {scopes!r}}})
 c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self", "access:services!service=binder"]}})
 """
 
@@ -70,6 +73,8 @@ class WebThread:
         self.store = Store.open(f"sqlite:///{directory}/launcher.sqlite")
         self.projects = directory / "projects"
         self.policy = TrustPolicy()
+        self.culling = CullPolicy()
+        self.sizes = MachineSizes()
         self.clusters: Clusters | None = None
         self.in_use: set[str] = set()  # references of environments in which sessions run
         builder, logs = FakeBuilder(), BuildLogs(directory / "logs")
@@ -109,7 +114,15 @@ class WebThread:
         return WebParts(
             launches=self.launches,
             history=BuildHistory(self.store),
-            mine=MyLaunches(self.store, self.sources, self.policy, homes, self._hub_auth.api_url),
+            mine=MyLaunches(
+                self.store,
+                self.sources,
+                self.policy,
+                homes,
+                self._hub_auth.api_url,
+                sizes=self.sizes,
+                culling=self.culling,
+            ),
             sources=self.sources,
             settings=self.settings,
             hub_auth=self._hub_auth,
@@ -153,7 +166,15 @@ def web_socket() -> list[Any]:
 def planned_hub(web_socket: list[Any]) -> RunningHub:
     """The hub before it runs: its addresses are known, so that the service can be there first."""
     port = web_socket[0].getsockname()[1]
-    return RunningHub(_SERVICE.format(port=port, token=SERVICE_TOKEN, python=sys.executable, session=_SESSION))
+    return RunningHub(
+        _SERVICE.format(
+            port=port,
+            token=SERVICE_TOKEN,
+            python=sys.executable,
+            session=_SESSION,
+            scopes=[*OAUTH_SCOPES, ACTIVITY_SCOPE],
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -364,6 +364,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sessions/{server_name}/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Count it as used now, so that it is not ended yet. */
+        post: operations["post_sessions_server_name_activity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/trust": {
         parameters: {
             query?: never;
@@ -605,6 +622,7 @@ export interface components {
             markdown: string;
             myst: string;
             nbgitpuller: string | null;
+            notes: components["schemas"]["Note"][];
             rst: string;
             spec: string;
         };
@@ -628,6 +646,12 @@ export interface components {
         LogsAnswer: {
             logs: string[];
         };
+        /**
+         * Note
+         * @description What somebody should know who copies the links, though they work.
+         * @enum {unknown}
+         */
+        Note: "guessed" | "proposal";
         /**
          * PreviewAnswer
          * @description ``GET preview``.
@@ -717,15 +741,25 @@ export interface components {
          * @description A session that runs, starts or stops.
          *
          *         server_name: "" for the regular session. state: ready, starting or stopping. url: its URL path on the Hub's host.
-         *         name, repository, spec, home, environment: of its last launch; None when the launcher did not start it.
+         *         name, repository, spec, home, environment, size: of its last launch; None when the launcher did not start it.
+         *         culled_when_idle: it is ended by itself when it is not used. culled_at: then, at the earliest, if it is not used
+         *         from now on; None when nobody can tell. culled_at_latest: then, even if it is used; None without such a limit.
          */
         RunningSession: {
+            /** @default null */
+            culled_at: string | null;
+            /** @default null */
+            culled_at_latest: string | null;
+            /** @default false */
+            culled_when_idle: boolean;
             environment: string | null;
             home: components["schemas"]["HomeKind"] | null;
             last_activity: string | null;
             name: string | null;
             repository: string | null;
             server_name: string;
+            /** @default null */
+            size: components["schemas"]["SessionSize"] | null;
             spec: string | null;
             started: string | null;
             state: string;
@@ -737,6 +771,16 @@ export interface components {
          */
         SessionsAnswer: {
             sessions: components["schemas"]["RunningSession"][];
+        };
+        /**
+         * SessionSize
+         * @description The machine size of a session. memory_bytes, cpus: None where nothing is enforced.
+         */
+        SessionSize: {
+            cpus: number | null;
+            memory_bytes: number | null;
+            name: string;
+            title: string;
         };
         /**
          * ShareAnswer
@@ -1512,6 +1556,35 @@ export interface operations {
         };
     };
     delete_sessions_server_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                server_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What happened and what to do */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemAnswer"];
+                };
+            };
+        };
+    };
+    post_sessions_server_name_activity: {
         parameters: {
             query?: never;
             header?: never;
