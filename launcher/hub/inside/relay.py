@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     _Event = Callable[[int], None]
 
-CHUNK = 256 * 1024  # bytes on their way in one direction of one connection
+CHUNK = 256 * 1024  # most bytes on their way in one direction of one connection
+MOST_HELD = 16 * 2**20  # bytes on their way in all connections together, while nobody takes them
+_LEAST = 4096  # what every direction may still hold then, so that all of them go on
 MOST_CONNECTIONS = 256  # of one route; who comes later waits in the kernel's queue
 PATIENCE = 10.0  # seconds in which a target may begin to listen
 _PAUSE = 0.05  # seconds between two tries
@@ -44,6 +46,8 @@ class Relay:
 
     def __init__(self) -> None:
         self.running = True
+        self.held = 0
+        """Bytes that were read and not yet all passed on."""
         self._selector = selectors.DefaultSelector()
         self._waiting: list[_Attempt] = []
 
@@ -134,11 +138,13 @@ class _Attempt:
 class _Flow:
     """One direction of a connection."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+    def __init__(self, relay: Relay, source: socket.socket, sink: socket.socket) -> None:
         self.source = source
         self.sink = sink
         self.data = memoryview(b"")
         self.ended = False
+        self._held = 0  # of what `data` is the rest of
+        self._relay = relay
 
     @property
     def done(self) -> bool:
@@ -147,9 +153,11 @@ class _Flow:
 
     def read(self) -> None:
         """Take what there is and pass it on. OSError when an end is broken."""
-        data = self.source.recv(CHUNK)
+        data = self.source.recv(max(_LEAST, min(CHUNK, MOST_HELD - self._relay.held)))
         if data:
             self.data = memoryview(data)
+            self._held = len(data)
+            self._relay.held += self._held
             self.write()
         else:
             self.ended = True
@@ -160,6 +168,14 @@ class _Flow:
         with contextlib.suppress(BlockingIOError):
             while self.data:
                 self.data = self.data[self.sink.send(self.data) :]
+                if not self.data:
+                    self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing any more."""
+        self._relay.held -= self._held
+        self._held = 0
+        self.data = memoryview(b"")
 
 
 class _Connection:
@@ -168,7 +184,7 @@ class _Connection:
     def __init__(self, relay: Relay, one: socket.socket, other: socket.socket, on_close: Callable[[], None]) -> None:
         self._relay = relay
         self._on_close = on_close
-        self._flows = {one: _Flow(one, other), other: _Flow(other, one)}
+        self._flows = {one: _Flow(relay, one, other), other: _Flow(relay, other, one)}
         self._actions: dict[socket.socket, _Event] = {}
         for end in self._flows:
             end.setblocking(False)
@@ -206,8 +222,9 @@ class _Connection:
             self._relay.watch(end, reads | writes, self._actions[end])
 
     def _close(self) -> None:
-        for end in self._flows:
+        for end, flow in self._flows.items():
             self._relay.watch(end, 0, self._actions[end])
+            flow.forget()
             end.close()
         self._on_close()
 

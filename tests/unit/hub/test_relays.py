@@ -19,10 +19,12 @@ import pytest
 from launcher.errors import SessionStartFailed
 from launcher.hub.container.relays import Way, inside_part, keep_open, make_doors, open_ways
 from launcher.hub.inside import container
+from launcher.hub.inside.relay import MOST_HELD
 from tests.support.hub import free_port
 from tests.support.running import eventually
 
 BYTES = 8 * 2**20
+FLOODS = 200
 
 
 def answer(connection: socket.socket) -> None:
@@ -139,6 +141,30 @@ async def test_both_ends_may_talk_at_once_and_one_that_says_goodbye_first_still_
         client.shutdown(socket.SHUT_WR)
         eventually(lambda: heard, what="all that the client said")
     assert heard == [BYTES]
+
+
+async def test_what_nobody_reads_takes_little_memory_and_the_others_go_on(made: Container) -> None:
+    def flood(connection: socket.socket) -> None:
+        """Says more than fits anywhere; nobody listens."""
+        connection.setblocking(False)
+        with suppress(BlockingIOError, ConnectionError):
+            while True:
+                connection.send(b"x" * 2**16)
+        flooded.append(connection)
+
+    flooded: list[socket.socket] = []
+    await made.open()
+    (relay,) = relays_of(made.run)
+    before = relay.memory_info().rss
+    with listen_inside(made, flood):
+        deaf = [tcp(made.port) for _ in range(FLOODS)]
+        eventually(lambda: len(flooded) == FLOODS, what="connections that are full")
+    (made.run / "inside" / "server").unlink()
+    with listen_inside(made):
+        assert echo(tcp(made.port), b"z" * BYTES) == b"z" * BYTES
+    assert relay.memory_info().rss - before < 2 * MOST_HELD
+    for connection in (*deaf, *flooded):
+        connection.close()
 
 
 async def test_a_connection_that_breaks_ends_at_both_ends_and_hurts_no_other(made: Container) -> None:
