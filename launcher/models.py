@@ -291,7 +291,8 @@ class LaunchPlan:
     environment: `BuiltEnvironment.reference`. project: the project home's name (RepositoryId digest) or None for
     the person's home. content: bare repository directory, commit, branch and identity for the content step, or None
     for a session without repository files. variables: extra environment variables of the session. size: what it may
-    use of the machine; None on a hub without machine sizes.
+    use of the machine; None on a hub without machine sizes. image: name of an image that brings its own server, instead
+    of an environment; only for runtimes that have images.
     """
 
     user: str
@@ -304,6 +305,7 @@ class LaunchPlan:
     start: str | None
     variables: Mapping[str, str]
     size: MachineSize | None = None
+    image: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""
@@ -318,6 +320,7 @@ class LaunchPlan:
             "start": self.start,
             "variables": dict(self.variables),
             "size": asdict(self.size) if self.size is not None else None,
+            "image": self.image,
         }
 
     @classmethod
@@ -334,4 +337,5 @@ class LaunchPlan:
             start=body["start"],
             variables=dict(body["variables"]),
             size=MachineSize.from_json(body["size"]) if body.get("size") else None,
+            image=body.get("image"),
         )

@@ -15,9 +15,11 @@ _FORGES = frozenset({"gh", "gl", "gist"})
 def spellings(repository: Repository) -> tuple[str, ...]:
     """The forms of a repository that patterns are compared with, made from its canonical identity only.
 
-    A link's own spelling is never looked at, so no way of writing a link gets around a pattern.
+    A link's own spelling is never looked at, so no way of writing a link gets around a pattern. A request to merge
+    has the forms of the repository it is for.
     """
-    provider, _, path = repository.id.partition(":")
+    identity = repository.id.rpartition("#")[0] if repository.is_proposal else repository.id
+    provider, _, path = identity.partition(":")
     host, _, rest = path.partition("/")
     forms = [f"{provider}/{path}"]
     if provider in _FORGES:
@@ -40,6 +42,8 @@ class TrustPolicy:
 
     trusted, banned: shell patterns on ``<provider>/<path>``, for example ``gh/my-org/*``; ``*`` crosses slashes.
     allowed: when not empty, nothing else may launch. Banned wins over everything.
+    A pull or merge request is somebody's code who may have no say in the repository: what is banned bans it, too, but
+    neither trust nor permission for the repository is one for it.
     Raises ConfigurationInvalid for an empty pattern or one without a provider: those would match by accident.
     """
 
@@ -58,17 +62,32 @@ class TrustPolicy:
 
     def check(self, repository: Repository) -> None:
         """Raise RepositoryNotAllowed for a banned repository, or one outside a non-empty allow list."""
-        if _matches(repository, self.banned) or (self.allowed and not _matches(repository, self.allowed)):
+        if self.allowed and repository.is_proposal:
             raise RepositoryNotAllowed(
-                f"{repository.display_name} may not be launched on this hub.",
-                hint="Ask the people who run this hub if you think it should be.",
+                "This hub launches chosen repositories only, and no pull or merge requests.",
+                hint="Launch a branch of the repository.",
             )
+        self.check_not_banned(repository)
+        if self.allowed and not _matches(repository, self.allowed):
+            raise _refusal(repository)
+
+    def check_not_banned(self, repository: Repository) -> None:
+        """Raise RepositoryNotAllowed for a banned repository: all there is to ask about the operator's own list."""
+        if _matches(repository, self.banned):
+            raise _refusal(repository)
 
     def trust(self, repository: Repository, *, mine: bool) -> Trust:
         """The trust tier; ``mine`` is whether this person vouched for the repository before."""
-        if _matches(repository, self.trusted):
+        if _matches(repository, self.trusted) and not repository.is_proposal:
             return Trust.TRUSTED
         return Trust.MINE if mine else Trust.UNKNOWN
+
+
+def _refusal(repository: Repository) -> RepositoryNotAllowed:
+    return RepositoryNotAllowed(
+        f"{repository.display_name} may not be launched on this hub.",
+        hint="Ask the people who run this hub if you think it should be.",
+    )
 
 
 def home_for(trust: Trust) -> HomeKind:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from launcher.errors import SpecInvalid
 from launcher.models import Repository
 from launcher.sources.base import Sources
-from launcher.sources.pasted import Pasted, read_pasted
+from launcher.sources.pasted import Pasted, find_pasted
 
 _PULLED = frozenset({"gh", "gl", "gist", "git"})
 """Providers whose repositories git can pull, which nbgitpuller needs."""
@@ -26,11 +26,18 @@ class Interface(StrEnum):
     OTHER = "other"  # the path is a URL path inside the session, as it is
 
 
+class Note(StrEnum):
+    """What somebody should know who copies the links, though they work."""
+
+    PROPOSAL = "proposal"  # they follow a pull or merge request
+    GUESSED = "guessed"  # the repository could not be asked where the branch ends and the path begins
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What somebody typed about a link.
 
-    repository, environment: in any shape that `read_pasted` knows; environment is "" unless another repository says
+    repository, environment: in any shape that `find_pasted` knows; environment is "" unless another repository says
     which packages there are. ref, environment_ref: win over those that were pasted. path: file or directory to open;
     "" is the pasted one.
     """
@@ -45,9 +52,9 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Links:
-    """Everything to copy. spec: what is launched. query: what its launch page is told.
+    """Everything to copy. spec: what is launched. query: what its launch page is told. notes: see `Note`.
 
-    nbgitpuller: opens the files in the regular session; None for what git cannot pull. myst, jupyter_book: lines of
+    nbgitpuller: opens the files in the regular session; None for what it cannot pull. myst, jupyter_book: lines of
     their settings; jupyter_book is None where it cannot express the link.
     """
 
@@ -61,6 +68,7 @@ class Links:
     nbgitpuller: str | None
     myst: str
     jupyter_book: str | None
+    notes: tuple[Note, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """JSON values."""
@@ -78,23 +86,25 @@ class LinkMaker:
         self._service_url = service_url
         self._hub_url = hub_url
 
-    def make(self, wanted: Wanted) -> Links:
-        """The links. Raises SpecInvalid, ProviderUnknown, AddressRefused with what cannot work."""
-        content = read_pasted(wanted.repository)
-        repository = self._check(content, wanted.ref)
+    async def make(self, wanted: Wanted) -> Links:
+        """The links. Raises SpecInvalid, ProviderUnknown, AddressRefused, RepositoryNotFound with what cannot work."""
+        found = await find_pasted(self._sources, wanted.repository, ref=wanted.ref)
+        content, sure = found.pasted, found.sure
+        repository = self._check(content)
         path, is_file = _path(wanted, content)
-        launched, ref, query = content, wanted.ref, _query(wanted.interface, path, is_file=is_file)
+        launched, launched_repository, query = content, repository, open_query(wanted.interface, path, is_file=is_file)
         pull = self._pull(content, repository, wanted, path)
         if wanted.environment.strip():
             if pull is None:
                 raise SpecInvalid(
-                    "Files that come from an archive cannot be put into another repository's environment.",
-                    hint="Name a git repository, or leave the separate environment out.",
+                    "Files of an archive or of a request to merge cannot be put into another repository's environment.",
+                    hint="Name a branch of a git repository, or leave the separate environment out.",
                 )
-            launched, ref = read_pasted(wanted.environment), wanted.environment_ref
-            self._check(launched, ref)
+            found = await find_pasted(self._sources, wanted.environment, ref=wanted.environment_ref)
+            launched, sure = found.pasted, sure and found.sure
+            launched_repository = self._check(launched)
             query = {"urlpath": f"git-pull?{urlencode(pull)}"}
-        spec = launched.spec(ref.strip())
+        spec = launched.spec()
         launch = f"{self._service_url}v2/{spec}" + (f"?{urlencode(query, quote_via=quote, safe='/')}" if query else "")
         badge = f"{self._service_url}badge_logo.svg"
         separate = {"environment": spec} if launched is not content else {}
@@ -109,17 +119,18 @@ class LinkMaker:
             nbgitpuller=f"{self._hub_url}user-redirect/git-pull?{urlencode(pull | separate)}" if pull else None,
             myst=f"project:\n  github: {repository.url}\n  binder: {launch}",
             jupyter_book=None if separate or wanted.ref else self._jupyter_book(content, repository),
+            notes=(Note.PROPOSAL,) * launched_repository.is_proposal + (Note.GUESSED,) * (not sure),
         )
 
-    def _check(self, pasted: Pasted, ref: str) -> Repository:
-        provider, _, raw = pasted.spec(ref.strip()).partition("/")
+    def _check(self, pasted: Pasted) -> Repository:
+        provider, _, raw = pasted.spec().partition("/")
         return self._sources.repository(self._sources.parse(provider, raw))
 
     def _pull(self, content: Pasted, repository: Repository, wanted: Wanted, path: str) -> dict[str, str] | None:
         """Parameters of an nbgitpuller link."""
-        if content.provider not in _PULLED:
+        if content.provider not in _PULLED or repository.is_proposal:
             return None
-        branch = wanted.ref.strip() or content.ref
+        branch = content.ref
         inside = f"{repository.name}/{path}".rstrip("/")
         opens = {
             Interface.LAB: f"lab/tree/{inside}",
@@ -134,7 +145,7 @@ class LinkMaker:
 
     def _jupyter_book(self, content: Pasted, repository: Repository) -> str | None:
         """Settings of Jupyter Book 1, which makes links to GitHub's repositories only."""
-        if content.provider != "gh":
+        if content.provider != "gh" or repository.is_proposal:
             return None
         branch = f"\n  branch: {content.ref}" if content.ref else ""
         return (
@@ -151,7 +162,7 @@ def _path(wanted: Wanted, content: Pasted) -> tuple[str, bool]:
     return typed, "." in typed.rpartition("/")[2]
 
 
-def _query(interface: Interface, path: str, *, is_file: bool) -> dict[str, str]:
+def open_query(interface: Interface, path: str, *, is_file: bool) -> dict[str, str]:
     """The parameters of a launch page that opens the path."""
     if interface is Interface.OTHER:
         return {"urlpath": path} if path else {}

@@ -25,6 +25,12 @@ class Sources(Protocol):
         Raises RepositoryNotFound, RefNotFound, RefAmbiguous, SourceError, AddressRefused.
         """
 
+    async def longest_ref(self, spec: Spec, path: str) -> str | None:
+        """The longest branch or tag of a spec's repository whose name begins ``path``; None when there is none.
+
+        For addresses such as ``…/tree/feature/x/docs``, which do not say where the branch ends. Raises as `resolve`.
+        """
+
     async def fetch(self, resolved: Resolved) -> Snapshot:
         """The files of a resolved ref; single flight per repository, quick when they are there already.
 

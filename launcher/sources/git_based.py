@@ -13,7 +13,7 @@ from launcher.sources.addresses import WebAddress, refused
 from launcher.sources.git import Remote, RepositoryMoved
 from launcher.sources.identity import Forges, place
 from launcher.sources.providers import SourceTools
-from launcher.sources.refs import find_ref
+from launcher.sources.refs import find_ref, longest_ref, proposal_of
 
 Answer = TypeVar("Answer")
 _SERVICE = "/info/refs"
@@ -54,20 +54,29 @@ class GitBasedProvider(ABC):
 
     def parse(self, raw: str) -> Spec:
         """A spec of the right shape."""
-        self.forges.repository(self.read(raw).address)
+        self._repository(self.read(raw))
         return Spec(self.id, raw)
 
     def repository(self, spec: Spec) -> Repository:
         """The canonical repository, the same for every spelling of it."""
-        return self.forges.repository(self.read(spec.raw).address)
+        return self._repository(self.read(spec.raw))
 
     async def resolve(self, spec: Spec) -> Resolved:
         """What the spec points to now."""
         target = self.read(spec.raw)
-        repository = self.forges.repository(target.address)
+        repository = self._repository(target)
         commit, ref_name = await self.find(target)
         url = self.ref_url(target, repository, commit)
-        return Resolved(spec, repository, commit, ref_name, f"{target.prefix}/{commit}", url)
+        persistent = f"{target.prefix}/{ref_name if repository.is_proposal else commit}"
+        return Resolved(spec, repository, commit, ref_name, persistent, url)
+
+    async def longest_ref(self, spec: Spec, path: str) -> str | None:
+        """The longest branch or tag that begins a path, by asking the host with git."""
+        git = self.tools.git
+        return await with_remote(self.tools, self.read(spec.raw).address, lambda remote: longest_ref(git, remote, path))
+
+    def _repository(self, target: Target) -> Repository:
+        return self.forges.repository(target.address, proposal=proposal_of(target.ref))
 
     async def find(self, target: Target) -> tuple[str, str | None]:
         """Commit and full ref name of a target, by asking its host with git."""

@@ -14,7 +14,7 @@ from launcher.sources.addresses import WebAddress
 from launcher.sources.git_based import GitBasedProvider, Target, below
 from launcher.sources.http import HttpResponse
 from launcher.sources.providers import SourceTools, decode_once
-from launcher.sources.refs import candidates, check_commit, check_ref, choose, missing, no_default
+from launcher.sources.refs import candidates, check_commit, check_ref, choose, missing, no_default, proposal_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _REPOSITORY = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
@@ -56,7 +56,9 @@ class GitHubProvider(GitBasedProvider):
         return tree_url(repository.provider, target.address, commit)
 
     async def find(self, target: Target) -> tuple[str, str | None]:
-        """Ask the API; when it does not want to be asked now (rate limit), ask git."""
+        """Ask the API; when it does not want to be asked now (rate limit), and for pull requests, ask git."""
+        if proposal_of(target.ref):
+            return await super().find(target)
         try:
             return await self._find_by_api(target)
         except SourceUnavailable as unavailable:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
 from launcher.errors import SpecInvalid
-from launcher.models import Repository
+from launcher.models import Repository, RepositoryId
 from launcher.sources.addresses import WebAddress
 from launcher.sources.providers import directory_name, repository_id
 
@@ -28,8 +28,10 @@ class Forges:
         """The provider that speaks for an address, ``git`` for all others."""
         return self.providers.get(place(address), "git")
 
-    def repository(self, address: WebAddress) -> Repository:
+    def repository(self, address: WebAddress, *, proposal: str = "") -> Repository:
         """The canonical repository at an address. Raises SpecInvalid when the address names none.
+
+        proposal: ``pull/3`` or ``merge-requests/3`` for the request to merge, which is a repository of its own.
 
         Host in lower-case ASCII, path percent-decoded once, without empty segments and ``.git``; in lower case
         where the host ignores case; every other difference makes another repository.
@@ -41,6 +43,9 @@ class Forges:
             segments = segments[-1:]
         path = "/".join(segments) if provider == "git" else "/".join(segments).lower()
         identity = repository_id(provider, place(address), quote(path, safe=f"/{_SAFE}"))
+        if proposal:
+            identity = RepositoryId(f"{identity}#{proposal}")
+            shown += proposal.replace("pull/", "#").replace("merge-requests/", "!")
         if len(identity) > MAX_ID_LENGTH:
             raise SpecInvalid("The repository's address is too long.")
         display = shown if provider != "git" else f"{address.authority}/{shown}"

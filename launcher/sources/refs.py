@@ -11,6 +11,8 @@ from launcher.sources.providers import MAX_REF_LENGTH
 
 _HEADS = "refs/heads/"
 _TAGS = "refs/tags/"
+_PROPOSAL = re.compile(r"(?:refs/)?((pull|merge-requests)/[1-9][0-9]{0,9})/(head|merge)")
+_DEEPEST_REF = 12  # segments of the longest branch name that an address is searched for
 _IMPOSSIBLE = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.$|(^|/)\.|\.lock(/|$)|^[-/]|/$|^@$")
 
 
@@ -18,9 +20,14 @@ def check_ref(ref: str) -> str:
     """A ref name as git allows them, or a commit in lower case. Raises SpecInvalid."""
     if is_commit(ref.lower()):
         return ref.lower()
-    if not ref or len(ref) > MAX_REF_LENGTH or not ref.isprintable() or _IMPOSSIBLE.search(ref):
+    if not is_ref_name(ref):
         raise SpecInvalid("The branch, tag or commit has a name that git does not allow.")
     return ref
+
+
+def is_ref_name(ref: str) -> bool:
+    """Whether git allows the name."""
+    return 0 < len(ref) <= MAX_REF_LENGTH and ref.isprintable() and not _IMPOSSIBLE.search(ref)
 
 
 def check_commit(commit: str) -> str:
@@ -30,8 +37,19 @@ def check_commit(commit: str) -> str:
     return commit
 
 
+def proposal_of(ref: str) -> str:
+    """``pull/3`` of ``refs/pull/3/head`` or ``pull/3/head``, ``merge-requests/3`` of GitLab's; "" of any other ref."""
+    match = _PROPOSAL.fullmatch(ref)
+    return match[1] if match else ""
+
+
 def candidates(ref: str) -> tuple[str, ...]:
-    """The full names a short one may mean: a branch, a tag. ``refs/heads/…`` and ``refs/tags/…`` mean themselves."""
+    """The full names a short one may mean: a branch, a tag. ``refs/heads/…`` and ``refs/tags/…`` mean themselves.
+
+    A request to merge is never taken for a branch of its name: what is trusted may not depend on which of them exists.
+    """
+    if proposal_of(ref):
+        return ("refs/" + ref.removeprefix("refs/"),)
     if ref.startswith((_HEADS, _TAGS)):
         return (ref,)
     return (_HEADS + ref, _TAGS + ref)
@@ -52,6 +70,11 @@ def choose(ref: str, found: dict[str, str]) -> tuple[str, str] | None:
 
 def missing(ref: str) -> RefNotFound:
     """The error for a name that is not there."""
+    if proposal := proposal_of(ref):
+        return RefNotFound(
+            f"The repository has no request to merge with the number {proposal.rpartition('/')[2]}.",
+            hint="Open the request and paste its address.",
+        )
     return RefNotFound(
         f"The repository has no branch, tag or commit called {ref}.", hint="Check the link for a typing error."
     )
@@ -60,6 +83,20 @@ def missing(ref: str) -> RefNotFound:
 def no_default() -> RefNotFound:
     """The error for a repository whose HEAD means nothing."""
     return RefNotFound("The repository is empty or has no default branch.", hint="Name a branch in the link.")
+
+
+async def longest_ref(git: Git, remote: Remote, path: str) -> str | None:
+    """The longest branch or tag whose name begins a path of an address, asking the remote; None when there is none.
+
+    Raises as `Git.list_refs`.
+    """
+    segments = path.split("/")[:_DEEPEST_REF]
+    names = ["/".join(segments[: count + 1]) for count in range(len(segments))]
+    possible = {name: (_HEADS + name, _TAGS + name) for name in names if is_ref_name(name)}
+    if not possible:
+        return None
+    refs = await git.list_refs(remote, *(full for fulls in possible.values() for full in fulls))
+    return max((name for name, fulls in possible.items() if any(full in refs for full in fulls)), key=len, default=None)
 
 
 async def find_ref(git: Git, remote: Remote, ref: str, *, default_for: frozenset[str]) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from launcher.sources.dataverse import DataverseProvider
 from launcher.sources.figshare import FigshareProvider
 from launcher.sources.gist import GistProvider
 from launcher.sources.git import Git
+from launcher.sources.git_based import GitBasedProvider
 from launcher.sources.github import GitHubProvider
 from launcher.sources.gitlab import GitLabProvider
 from launcher.sources.http import HttpClient
@@ -87,6 +88,11 @@ class RepositorySources:
     async def resolve(self, spec: Spec) -> Resolved:
         """What the spec points to now."""
         return await self._provider(spec.provider).resolve(spec)
+
+    async def longest_ref(self, spec: Spec, path: str) -> str | None:
+        """The longest branch or tag that begins a path of an address; only git repositories have any."""
+        provider = self._provider(spec.provider)
+        return await provider.longest_ref(spec, path) if isinstance(provider, GitBasedProvider) else None
 
     async def fetch(self, resolved: Resolved) -> Snapshot:
         """The files of a resolved ref."""

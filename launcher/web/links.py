@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from tornado.web import StaticFileHandler
+from tornado.web import StaticFileHandler, authenticated
 
 from launcher.errors import SpecInvalid
+from launcher.publish.links import Interface, open_query
+from launcher.sources.pasted import Pasted, find_pasted
 from launcher.web.assets import BUILT
 from launcher.web.base import BaseHandler, is_yes, public_error
 from launcher.web.headers import SECURITY_HEADERS
-from launcher.web.pages import PageHandler
+from launcher.web.pages import NavigatedHandler
 
 _AN_HOUR = "public, max-age=3600"
+_NAME_ALONE = re.compile(r"(?!10\.)[^\s:@]+")  # not an address and not a DOI
+_WITH_NAMES = frozenset({"gist", "gl", "hydroshare"})
 
 
 class LegacyRedirectHandler(BaseHandler):
@@ -72,48 +76,26 @@ class FileHandler(StaticFileHandler):
         self.finish({"error": {**error.to_dict(), "id": secrets.token_hex(6)}})
 
 
-class GoHandler(PageHandler):
+class GoHandler(NavigatedHandler):
     """``/go``: the home page's form."""
 
-    identifies = False
-
+    @authenticated
     async def get(self) -> None:
         """302 to the launch page of what was typed."""
-        repository = (self.first_argument("repository") or "").strip()
-        if not repository:
+        typed = (self.first_argument("repository") or "").strip()
+        if not typed:
             raise SpecInvalid("There is no repository in the form.", hint="Type a repository or its address.")
-        provider, repository = self._detect(self.first_argument("provider") or "", repository)
-        ref = (self.first_argument("ref") or "").strip()
-        config = self._config(provider)
-        spec = quote(repository, safe="" if config.get("repo", {}).get("urlEncode") else "/:@")
-        enabled = config.get("ref", {}).get("enabled")
-        ref = quote(ref or str(config["ref"].get("default") or "HEAD"), safe="/") if enabled else ""
-        path = (self.first_argument("path") or "").strip()
-        query = {"labpath": path} if path else {}
+        ref, path = ((self.first_argument(name) or "").strip() for name in ("ref", "path"))
+        named = _named(self.first_argument("provider") or "", typed, ref)
+        pasted = named or (await find_pasted(self.parts.sources, typed, ref=ref)).pasted
+        is_file = bool(path) or pasted.is_file
+        query = open_query(Interface.LAB, path or pasted.path, is_file=is_file)
         query |= {"dask": "1"} if is_yes(self.first_argument("dask")) else {}
-        target = f"{self.web.service_prefix}v2/{quote(provider, safe='')}/{spec}/{ref}"
+        target = f"{self.web.service_prefix}v2/{pasted.spec()}"
         self.redirect(f"{target}?{urlencode(query, quote_via=quote, safe='')}" if query else target)
 
-    def _detect(self, provider: str, repository: str) -> tuple[str, str]:
-        """Provider and repository; an address of a known host wins over the chosen provider."""
-        for config in self.parts.sources.describe():
-            detect = config.get("detect")
-            pattern = detect.get("regex") if isinstance(detect, dict) else None
-            match = _repository_in(pattern, repository) if "://" in repository else None
-            if match is not None and "://" not in match:
-                return str(config["id"]), match
-        return (provider or "gh"), repository.removesuffix("/")
 
-    def _config(self, provider: str) -> dict[str, Any]:
-        for config in self.parts.sources.describe():
-            if config["id"] == provider:
-                return dict(config)
-        return {}
-
-
-def _repository_in(pattern: str | None, text: str) -> str | None:
-    """What the group ``repo`` of a provider's pattern, written for JavaScript, finds in an address."""
-    if not pattern:
-        return None
-    match = re.search(pattern.replace("(?<repo>", "(?P<repo>"), text)
-    return match.groupdict().get("repo") if match else None
+def _named(provider: str, typed: str, ref: str) -> Pasted | None:
+    """The repository of a name alone, which is one at the provider that was chosen; None for what is an address."""
+    is_name = provider in _WITH_NAMES and _NAME_ALONE.fullmatch(typed)
+    return Pasted(provider, typed.strip("/"), ref) if is_name else None

@@ -32,14 +32,14 @@ def read_wanted(field: Callable[[str], str]) -> Wanted:
     return Wanted(interface=interface, **values)
 
 
-def make_links(handler: BaseHandler, wanted: Wanted) -> Links:
+async def make_links(handler: BaseHandler, wanted: Wanted) -> Links:
     """The links to this launcher, as the asking browser reaches it. Raises what says why they cannot work."""
     maker = LinkMaker(
         handler.parts.sources,
         service_url=handler.public_origin + handler.web.service_prefix,
         hub_url=f"{handler.public_origin}{handler.web.hub_base_url}hub/",
     )
-    links = maker.make(wanted)
+    links = await maker.make(wanted)
     parse_open_path(links.query.get)  # a link that its own launch page refuses is none
     return links
 
@@ -72,7 +72,7 @@ class LinksPageHandler(NavigatedHandler):
         self.require_visitor()
         typed = {name: self.get_body_argument(name, "") for name in _FIELDS}
         try:
-            links = make_links(self, read_wanted(typed.__getitem__))
+            links = await make_links(self, read_wanted(typed.__getitem__))
             checked = await check_links(self, links)
         except LauncherError as error:
             self.set_status(error.http_status)
@@ -108,6 +108,6 @@ class LinksHandler(ApiHandler):
         body = self.read_json()
         if any(not isinstance(body.get(name, ""), str) for name in _FIELDS):
             raise BadRequest("Every field of a link is a text.")
-        links = make_links(self, read_wanted(lambda name: body.get(name, "")))
+        links = await make_links(self, read_wanted(lambda name: body.get(name, "")))
         checked = await check_links(self, links) if body.get("check") is True else False
         self.finish({"links": links.to_json(), "checked": checked})

@@ -52,7 +52,7 @@ def test_a_check_looks_and_starts_nothing(web, base, api):
     ("body", "error"),
     [
         ({}, (400, "spec_invalid")),
-        ({"repository": "https://github.com/o/r/pull/3"}, (400, "spec_invalid")),
+        ({"repository": "https://github.com/o/r/pull/new"}, (400, "spec_invalid")),
         ({"repository": "o/r", "interface": "vim"}, (400, "bad_request")),
         ({"repository": "o/r", "ref": 3}, (400, "bad_request")),
         ({"repository": "o/r" + "x" * 3000}, (400, "bad_request")),
@@ -64,6 +64,25 @@ def test_a_check_looks_and_starts_nothing(web, base, api):
 def test_what_cannot_work_is_an_error(web, base, api, body, error):
     status, code = error
     assert error_of(api.post(f"{base}/api/v1/links", json=body, timeout=20), status)["code"] == code
+
+
+def test_the_repository_says_where_a_branch_ends(web, base, api):
+    address = "https://github.com/o/r/blob/feature/x/n/a.ipynb"
+    web.sources.branch = "feature/x"
+    links = made(api, base, repository=address)["links"]
+    assert (links["launch"], links["notes"]) == (f"{base}/v2/gh/o/r/feature/x?labpath=n/a.ipynb", [])
+    web.sources.branch = "unreachable"
+    links = made(api, base, repository=address)["links"]
+    assert (links["launch"], links["notes"]) == (f"{base}/v2/gh/o/r/feature?labpath=x/n/a.ipynb", ["guessed"])
+    web.sources.branch = None
+
+
+def test_a_link_that_follows_a_request_to_merge_says_so(web, base, browser):
+    page = browser.get(f"{base}/links", timeout=20).text
+    answer = press(browser, base, page, "links", repository="https://git.test/o/r/pulls/3")
+    assert output(answer.text, "launch").endswith("%2Fo%2Fr/refs/pull/3/head")
+    assert "This link follows a pull or merge request" in main_of(answer.text)
+    assert output(answer.text, "nbgitpuller") is None
 
 
 def test_the_form_makes_everything_to_copy_and_keeps_what_was_typed(web, base, browser):
@@ -91,9 +110,9 @@ def test_the_form_makes_everything_to_copy_and_keeps_what_was_typed(web, base, b
 
 def test_the_form_says_at_once_what_cannot_work(web, base, browser):
     page = browser.get(f"{base}/links", timeout=20).text
-    answer = press(browser, base, page, "links", repository="https://github.com/o/r/pull/3")
+    answer = press(browser, base, page, "links", repository="https://github.com/o")
     assert answer.status_code == 400
-    assert "A pull request is code" in main_of(answer.text)
+    assert "a page of GitHub, but of no repository" in main_of(answer.text)
     assert 'id="results" aria-labelledby="results-heading" hidden' in answer.text
     web.launches.preview_error = RefNotFound("The repository has no branch, tag or commit called x.", hint="Check it.")
     answer = press(browser, base, page, "links", repository="o/r", ref="x")

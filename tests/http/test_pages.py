@@ -258,15 +258,30 @@ def test_pages_are_locked_down(web, base, browser):
         ({"provider": "gh", "repository": "u/r"}, "v2/gh/u/r/HEAD"),
         ({"provider": "git", "repository": "https://github.com/u/r", "ref": "a b"}, "v2/gh/u/r/a%20b"),
         ({"provider": "git", "repository": "https://h.test/u/r"}, "v2/git/https%3A%2F%2Fh.test%2Fu%2Fr/HEAD"),
-        ({"provider": "zenodo", "repository": "10.5281/zenodo.1"}, "v2/zenodo/10.5281/zenodo.1/"),
+        ({"provider": "zenodo", "repository": "10.5281/zenodo.1"}, "v2/zenodo/10.5281/zenodo.1"),
+        ({"provider": "gl", "repository": "group/sub/project"}, "v2/gl/group%2Fsub%2Fproject/HEAD"),
+        ({"repository": "https://github.com/u/r/pull/3/files"}, "v2/gh/u/r/refs/pull/3/head"),
+        ({"repository": "https://github.com/u/r/tree/v1"}, "v2/gh/u/r/v1"),
+        ({"repository": "https://github.com/u/r/blob/feature/x/n/a.ipynb"}, "v2/gh/u/r/feature/x?labpath=n%2Fa.ipynb"),
+        ({"repository": "https://github.com/u/r/tree/feature/x/n"}, "v2/gh/u/r/feature/x?urlpath=lab%2Ftree%2Fn"),
         ({"provider": "gh", "repository": "u/r", "path": "a b.ipynb"}, "v2/gh/u/r/HEAD?labpath=a%20b.ipynb"),
-        ({"provider": "//evil.test", "repository": "u/r"}, "v2/%2F%2Fevil.test/u/r/"),
+        ({"provider": "//evil.test", "repository": "u/r"}, "v2/gh/u/r/HEAD"),
     ],
 )
-def test_the_form_leads_to_the_launch_page(web, base, form, target):
-    answer = requests.get(f"{base}/go", params=form, timeout=20, allow_redirects=False)
+def test_the_form_leads_to_the_launch_page(web, base, browser, form, target):
+    web.sources.branch = "feature/x"
+    answer = browser.get(f"{base}/go", params=form, timeout=20, allow_redirects=False)
+    web.sources.branch = None
     assert answer.status_code == 302
     assert answer.headers["location"] == f"/services/binder/{target}"
+
+
+def test_the_form_says_what_names_no_repository_and_asks_nobody_for_strangers(web, base, browser):
+    answer = browser.get(f"{base}/go", params={"repository": "https://github.com/u"}, timeout=20)
+    assert answer.status_code == 400
+    assert "of no repository" in answer.text
+    stranger = requests.get(f"{base}/go", params={"repository": "u/r"}, timeout=20, allow_redirects=False)
+    assert "/hub/api/oauth2/authorize" in stranger.headers["location"]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.errors import BuildNotFound, LauncherError, ProviderUnknown, SpecInvalid
+from launcher.errors import BuildNotFound, LauncherError, ProviderUnknown, SourceUnavailable, SpecInvalid
 from launcher.models import (
     BuildId,
     EnvironmentKey,
@@ -24,6 +25,7 @@ from launcher.models import (
     Spec,
     Trust,
 )
+from launcher.policy.sizes import MachineSizes
 from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch, Preview, events_of
 
 COMMIT = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"
@@ -74,8 +76,13 @@ class ScriptedSources:
     def repository(self, spec: Spec) -> Repository:
         parts = spec.raw.split("/")
         name = parts[1] if spec.provider == "gh" else "repository"
+        request = re.search(r"refs/(pull/\d+)/head$", spec.raw)
         return Repository(
-            RepositoryId(f"{spec.provider}:{spec.raw}"), spec.provider, spec.raw, name, f"https://example.org/{name}"
+            RepositoryId(f"{spec.provider}:{spec.raw}" + (f"#{request[1]}" if request else "")),
+            spec.provider,
+            spec.raw,
+            name,
+            f"https://example.org/{name}",
         )
 
     async def resolve(self, spec: Spec) -> Resolved:
@@ -87,6 +94,14 @@ class ScriptedSources:
             f"{spec.provider}/u/r/{COMMIT}",
             f"https://example.org/tree/{COMMIT}",
         )
+
+    branch: str | None = None
+    """The one branch that addresses of pages may name, when its repository answers."""
+
+    async def longest_ref(self, spec: Spec, path: str) -> str | None:
+        if self.branch == "unreachable":
+            raise SourceUnavailable("The repository's host did not answer as a git server.")
+        return self.branch if self.branch and path.startswith(self.branch) else None
 
     async def fetch(self, resolved: Resolved) -> Snapshot:
         raise AssertionError("the web never fetches")
@@ -124,6 +139,8 @@ class ScriptedLaunches:
     dask_reason: str | None = None
     """None: a hub without Dask. "": this person's session has it."""
     dask_choice: bool = False
+    sizes: MachineSizes = field(default_factory=MachineSizes)
+    running: str | None = None
     pause_after: int | None = None
     """Stop after this many events until ``go_on`` is set."""
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
@@ -135,7 +152,9 @@ class ScriptedLaunches:
     closed: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    async def preview(self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False) -> Preview:
+    async def preview(
+        self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False, size: str = ""
+    ) -> Preview:
         self.previews.append(spec)
         if self.preview_error is not None:
             raise self.preview_error
@@ -148,12 +167,14 @@ class ScriptedLaunches:
             key=EnvironmentKey("f" * 64),
             environment=self.environment,
             server_name=ServerName("gh-u-r-abc123"),
-            running=None,
+            running=self.running,
             problem=self.problem,
             dask=None if self.dask_reason is None else not self.dask_reason,
             dask_reason=self.dask_reason or "",
             dask_choice=self.dask_choice,
             dask_added=with_dask and home is HomeKind.PERSONAL,
+            sizes=self.sizes.offered(person),
+            size=self.sizes.choose(size, person),
         )
 
     def can_choose_dask(self, person: Person) -> bool:

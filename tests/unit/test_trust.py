@@ -58,6 +58,19 @@ def test_a_person_can_vouch_and_only_unknown_gets_a_project_home():
     assert home_for(Trust.MINE) is home_for(Trust.TRUSTED) is HomeKind.PERSONAL
 
 
+def test_nobody_vouches_for_a_request_to_merge_but_the_person():
+    request = repository("gh:github.com/my-org/notes#pull/3")
+    for pattern in ("gh/my-org/*", "gh/my-org/notes*", "gh/*", "git/https://github.com/my-org/notes#pull/3"):
+        assert TrustPolicy(trusted=(pattern,)).trust(request, mine=False) is Trust.UNKNOWN
+        assert TrustPolicy(trusted=(pattern,)).trust(request, mine=True) is Trust.MINE
+        with pytest.raises(RepositoryNotAllowed, match="no pull or merge requests"):
+            TrustPolicy(allowed=(pattern,)).check(request)
+    for banned in ("gh/my-org/notes", "gh/my-org/*"):
+        with pytest.raises(RepositoryNotAllowed):
+            TrustPolicy(banned=(banned,)).check(request)
+    TrustPolicy(banned=("gh/other/*",)).check(request)
+
+
 def test_banned_wins_over_trusted_and_allowed():
     with pytest.raises(RepositoryNotAllowed):
         TrustPolicy(trusted=("gh/*",), allowed=("gh/*",), banned=("gh/my-org/*",)).check(ORG)

@@ -1,12 +1,14 @@
 /** Asks for the links of what is typed, and shows the answer where the server would have rendered it. */
-import { t } from "../common/words";
+import type { components } from "../api/schema";
+import { isEnglish, meaning, t } from "../common/words";
 
 export interface Problem {
+  code?: string;
   message: string;
   hint: string;
 }
 export interface Answer {
-  links: Record<string, string | null>;
+  links: Record<string, string | string[] | null> & Pick<components["schemas"]["LinksJson"], "launch" | "notes">;
   checked: boolean;
 }
 
@@ -36,18 +38,33 @@ export function showAnswer(answer: Answer | Problem): void {
   element("results").hidden = !works;
   element("problem").hidden = works;
   if (!works) {
-    element("problem-message").textContent = answer.message;
-    element("problem-hint").textContent = answer.hint;
+    showProblem(answer);
     return;
   }
   element("checked").textContent = answer.checked ? t("links.works") : "";
-  element("preview").setAttribute("href", answer.links.launch ?? "");
+  element("notes").textContent = answer.links.notes.map((note) => t(`links.about_${note}`)).join(" ");
+  element("notes").hidden = answer.links.notes.length === 0;
+  element("preview").setAttribute("href", answer.links.launch);
   for (const output of document.querySelectorAll<HTMLElement>(".output")) {
     const area = output.querySelector("textarea");
     const text = answer.links[area?.id ?? ""] ?? null;
-    output.hidden = text === null;
-    if (area) area.value = text ?? "";
+    output.hidden = typeof text !== "string";
+    if (area) area.value = typeof text === "string" ? text : "";
   }
+}
+
+/** What the server says of a problem is English: pages in other languages say what its code means, and then that. */
+function showProblem({ code = "", message, hint }: Problem): void {
+  const means = meaning(code);
+  const [heading, rest] = means ? [means, `${message} ${hint}`] : [message, hint];
+  write(element("problem-message"), heading, code === "" || means !== "");
+  write(element("problem-hint"), rest, code === "");
+}
+
+function write(element: HTMLElement, text: string, translated: boolean): void {
+  element.textContent = text;
+  element.lang = translated || isEnglish() ? "" : "en";
+  element.dir = element.lang && "ltr";
 }
 
 /** Say that the repository is being looked at. */

@@ -4,10 +4,10 @@ import { readLinks, showAnswer, type Answer } from "../../src/links/preview";
 const page = `
 <form data-api="/api/v1/links"><input name="_xsrf" value="token"><input name="repository" value="o/r"></form>
 <p id="problem" hidden><strong id="problem-message"></strong><span id="problem-hint"></span></p>
-<section id="results" hidden><p id="checked"></p><a id="preview"></a>
+<section id="results" hidden><p id="checked"></p><p id="notes" hidden></p><a id="preview"></a>
 <div class="output" hidden><textarea id="launch"></textarea></div>
 <div class="output" hidden><textarea id="nbgitpuller"></textarea></div></section>`;
-const answer: Answer = { links: { launch: "https://hub/v2/gh/o/r/HEAD", nbgitpuller: null }, checked: false };
+const answer: Answer = { links: { launch: "https://hub/v2/gh/o/r/HEAD", nbgitpuller: null, notes: [] }, checked: false };
 
 beforeEach(() => (document.body.innerHTML = page));
 afterEach(() => vi.unstubAllGlobals());
@@ -46,6 +46,14 @@ test("links are shown with only the outputs there are", () => {
   expect(document.querySelector<HTMLTextAreaElement>("#launch")?.value).toBe("https://hub/v2/gh/o/r/HEAD");
   expect(hidden(".output:has(#launch)")).toBe(false);
   expect(hidden(".output:has(#nbgitpuller)")).toBe(true);
+});
+
+test("what somebody should know about the links is said", () => {
+  showAnswer({ ...answer, links: { ...answer.links, notes: ["proposal", "guessed"] } });
+  expect(hidden("#notes")).toBe(false);
+  expect(document.querySelector("#notes")?.textContent).toBe("links.about_proposal links.about_guessed");
+  showAnswer(answer);
+  expect(hidden("#notes")).toBe(true);
 });
 
 test("a problem takes the place of links, and its words stay text", () => {

@@ -8,18 +8,27 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from launcher.errors import AddressRefused, LauncherError, ProviderUnknown, SpecInvalid
+from launcher.errors import AddressRefused, LauncherError, ProviderUnknown, SourceUnavailable, SpecInvalid
 from launcher.hub.redirect import launch_path
-from launcher.publish.links import Interface, LinkMaker, Wanted
+from launcher.publish.links import Interface, LinkMaker, Note, Wanted
 from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
 
 SERVICE = "https://hub.test/services/binder/"
 
 
+class NobodyAsked(RepositorySources):
+    """No repository answers, but the branch ``feature/x`` is known."""
+
+    async def longest_ref(self, spec, path):
+        if "unreachable" in spec.raw:
+            raise SourceUnavailable("The repository's host did not answer as a git server.")
+        return "feature/x" if path.startswith("feature/x") else None
+
+
 @pytest.fixture(scope="module")
 def maker(tmp_path_factory):
-    sources = RepositorySources(SourcesConfig(tmp_path_factory.mktemp("cache")))
+    sources = NobodyAsked(SourcesConfig(tmp_path_factory.mktemp("cache")))
     return LinkMaker(sources, service_url=SERVICE, hub_url="https://hub.test/hub/")
 
 
@@ -31,6 +40,11 @@ def maker(tmp_path_factory):
         (Wanted("o/r", path="a b.ipynb"), "gh/o/r/HEAD?labpath=a%20b.ipynb"),
         (Wanted("https://github.com/o/r/blob/main/n/a.ipynb"), "gh/o/r/main?labpath=n/a.ipynb"),
         (Wanted("https://github.com/o/r/tree/main/n"), "gh/o/r/main?urlpath=lab/tree/n"),
+        (Wanted("https://github.com/o/r/blob/feature/x/n/a.ipynb"), "gh/o/r/feature/x?labpath=n/a.ipynb"),
+        (Wanted("https://github.com/o/r/tree/feature/x"), "gh/o/r/feature/x"),
+        (Wanted("https://github.com/o/r/blob/main/a.ipynb", ref="dev"), "gh/o/r/dev?labpath=a.ipynb"),
+        (Wanted("https://github.com/o/r/pull/3/files"), "gh/o/r/refs/pull/3/head"),
+        (Wanted("https://gitlab.com/g/p/-/merge_requests/5"), "gl/g%2Fp/refs/merge-requests/5/head"),
         (Wanted("o/r", interface=Interface.NOTEBOOK), "gh/o/r/HEAD?urlpath=tree"),
         (Wanted("o/r", path="a.ipynb", interface=Interface.NOTEBOOK), "gh/o/r/HEAD?filepath=a.ipynb"),
         (Wanted("o/r", interface=Interface.RSTUDIO), "gh/o/r/HEAD?urlpath=rstudio"),
@@ -42,14 +56,14 @@ def maker(tmp_path_factory):
         (Wanted("https://doi.org/10.5281/zenodo.7", path="x.ipynb"), "zenodo/10.5281/zenodo.7?labpath=x.ipynb"),
     ],
 )
-def test_the_launch_link_opens_what_was_asked_for(maker, wanted, target):
-    links = maker.make(wanted)
+async def test_the_launch_link_opens_what_was_asked_for(maker, wanted, target):
+    links = await maker.make(wanted)
     assert links.launch == f"{SERVICE}v2/{target}"
     assert {name: value[0] for name, value in parse_qs(urlsplit(links.launch).query).items()} == dict(links.query)
 
 
-def test_every_badge_shows_the_image_and_leads_to_the_link(maker):
-    links = maker.make(Wanted("o/r", path="a&b (1).ipynb"))
+async def test_every_badge_shows_the_image_and_leads_to_the_link(maker):
+    links = await maker.make(Wanted("o/r", path="a&b (1).ipynb"))
     found = []
 
     class Reader(HTMLParser):
@@ -64,28 +78,39 @@ def test_every_badge_shows_the_image_and_leads_to_the_link(maker):
     assert links.badge == f"{SERVICE}badge_logo.svg"
 
 
-def test_settings_of_books_are_yaml_that_names_the_repository_and_this_launcher(maker):
-    links = maker.make(Wanted("https://github.com/o/r/tree/main"))
+async def test_settings_of_books_are_yaml_that_names_the_repository_and_this_launcher(maker):
+    links = await maker.make(Wanted("https://github.com/o/r/tree/main"))
     assert yaml.safe_load(links.myst)["project"] == {"github": "https://github.com/o/r", "binder": links.launch}
     book = yaml.safe_load(links.jupyter_book)
     assert book["repository"] == {"url": "https://github.com/o/r", "branch": "main"}
     assert book["launch_buttons"]["binderhub_url"] == SERVICE.rstrip("/")
-    assert maker.make(Wanted("https://gitlab.com/g/p")).jupyter_book is None
+    assert (await maker.make(Wanted("https://gitlab.com/g/p"))).jupyter_book is None
 
 
-def test_a_pull_link_opens_the_files_in_the_regular_session(maker):
-    links = maker.make(Wanted("https://github.com/o/r/blob/main/n/a b.ipynb"))
+async def test_a_pull_link_opens_the_files_in_the_regular_session(maker):
+    links = await maker.make(Wanted("https://github.com/o/r/blob/main/n/a b.ipynb"))
     parts = urlsplit(links.nbgitpuller)
     assert (parts.netloc, parts.path) == ("hub.test", "/hub/user-redirect/git-pull")
     pulled = {"repo": ["https://github.com/o/r"], "branch": ["main"], "urlpath": ["lab/tree/r/n/a b.ipynb"]}
     assert parse_qs(parts.query) == pulled
     assert launch_path("git-pull", parts.query) is None
-    assert maker.make(Wanted("10.5281/zenodo.7")).nbgitpuller is None
+    assert (await maker.make(Wanted("10.5281/zenodo.7"))).nbgitpuller is None
+
+
+async def test_what_somebody_should_know_is_noted(maker):
+    assert (await maker.make(Wanted("https://github.com/o/r/blob/main/a.ipynb"))).notes == ()
+    guessed = await maker.make(Wanted("https://github.com/o/unreachable/blob/feature/x/a.ipynb"))
+    assert (guessed.spec, guessed.notes) == ("gh/o/unreachable/feature", (Note.GUESSED,))
+    request = await maker.make(Wanted("https://github.com/o/r/pull/3"))
+    assert request.notes == (Note.PROPOSAL,)
+    assert (request.nbgitpuller, request.jupyter_book) == (None, None), "neither can bring a request's files"
+    environment = await maker.make(Wanted("o/r", environment="https://github.com/o/env/pull/3"))
+    assert (environment.spec, environment.notes) == ("gh/o/env/refs/pull/3/head", (Note.PROPOSAL,))
 
 
 @pytest.mark.parametrize("environment", ["e/env", "https://gitlab.com/g/env", "https://git.example.org/env"])
-def test_files_of_one_repository_in_the_environment_of_another(maker, environment):
-    links = maker.make(Wanted("o/r", path="a.ipynb", ref="dev", environment=environment, environment_ref="v1"))
+async def test_files_of_one_repository_in_the_environment_of_another(maker, environment):
+    links = await maker.make(Wanted("o/r", path="a.ipynb", ref="dev", environment=environment, environment_ref="v1"))
     parts = urlsplit(links.launch)
     assert parts.path == f"/services/binder/v2/{links.spec}"
     assert links.spec.endswith("/v1")
@@ -107,12 +132,13 @@ def test_files_of_one_repository_in_the_environment_of_another(maker, environmen
         (Wanted("o/r", ref="a..b"), SpecInvalid),
         (Wanted("o/r", environment="https://github.com/only"), SpecInvalid),
         (Wanted("10.5281/zenodo.7", environment="e/env"), SpecInvalid),
+        (Wanted("https://github.com/o/r/pull/3", environment="e/env"), SpecInvalid),
         (Wanted("https://127.0.0.1/r"), AddressRefused),
         (Wanted("https://mybinder.org/v2/nowhere/x/y"), ProviderUnknown),
     ],
 )
-def test_what_cannot_work_is_said_at_once(maker, wanted, error):
+async def test_what_cannot_work_is_said_at_once(maker, wanted, error):
     with pytest.raises(LauncherError) as raised:
-        maker.make(wanted)
+        await maker.make(wanted)
     assert isinstance(raised.value, error)
     assert raised.value.message

@@ -77,11 +77,44 @@ async def test_a_branch_and_a_tag_of_one_name_are_ambiguous_unless_they_agree(
     assert (await resolve(sources, server.url("r"), "refs/tags/v1")).ref == git(path, "rev-parse", "main")
 
 
-async def test_a_pull_request_is_no_branch(server: GitServer, sources: RepositorySources) -> None:
+@pytest.mark.parametrize(
+    ("ref", "identity", "shown"),
+    [
+        ("refs/pull/1/head", "#pull/1", "#1"),
+        ("pull/1/head", "#pull/1", "#1"),
+        ("refs%2Fpull%2F1%2Fmerge", "#pull/1", "#1"),
+        ("refs/merge-requests/5/head", "#merge-requests/5", "!5"),
+    ],
+)
+async def test_a_request_to_merge_is_a_repository_of_its_own(
+    server: GitServer, sources: RepositorySources, ref: str, identity: str, shown: str
+) -> None:
     path = make_repository(server.directory / "r", {"a": "1"})
-    commit(path, {"a": "stranger"}, branch="refs/pull/1/head")
-    for name in ("refs/pull/1/head", "pull/1/head", "1/head"):
-        with pytest.raises(RefNotFound):
+    for name in ("refs/pull/1/head", "refs/pull/1/merge", "refs/merge-requests/5/head"):
+        commit(path, {"a": "a stranger's"}, branch=name)
+    full = ref.replace("%2F", "/") if ref.startswith("refs") else f"refs/{ref}"
+    branch(path, full.removeprefix("refs/"))  # a branch of the same name is not what is meant
+    own = (await resolve(sources, server.url("r"), "main")).repository
+    resolved = await resolve(sources, server.url("r"), ref)
+    assert (resolved.ref, resolved.ref_name) == (git(path, "rev-parse", full), full)
+    assert resolved.persistent_spec.endswith(f"/{full}"), "no commit of it is the repository's"
+    assert resolved.repository.is_proposal
+    assert (resolved.repository.id, resolved.repository.display_name) == (own.id + identity, own.display_name + shown)
+    assert (resolved.repository.name, resolved.repository.url) == (own.name, own.url)
+    snapshot = await sources.fetch(resolved)
+    assert (await GitTree.load(snapshot.cache, snapshot.commit)).read("a") == b"a stranger's"
+    with pytest.raises(RefNotFound, match="No branch or tag"):
+        await sources.fetch(await resolve(sources, server.url("r"), resolved.ref))
+
+
+async def test_a_request_to_merge_that_is_not_there_is_said_by_its_number(
+    server: GitServer, sources: RepositorySources
+) -> None:
+    make_repository(server.directory / "r", {"a": "1"})
+    with pytest.raises(RefNotFound, match="no request to merge with the number 7"):
+        await resolve(sources, server.url("r"), "refs/pull/7/head")
+    for name in ("1/head", "refs/pull/01/head", "refs/pull/1/head/x", "refs/pull/1"):
+        with pytest.raises(RefNotFound, match="no branch"):
             await resolve(sources, server.url("r"), name)
 
 
