@@ -24,7 +24,7 @@ from tests.support.hub import free_port
 from tests.support.running import eventually
 
 BYTES = 8 * 2**20
-FLOODS = 200
+FLOODS = 150
 
 
 def answer(connection: socket.socket) -> None:
@@ -144,27 +144,28 @@ async def test_both_ends_may_talk_at_once_and_one_that_says_goodbye_first_still_
 
 
 async def test_what_nobody_reads_takes_little_memory_and_the_others_go_on(made: Container) -> None:
-    def flood(connection: socket.socket) -> None:
-        """Says more than fits anywhere; nobody listens."""
-        connection.setblocking(False)
-        with suppress(BlockingIOError, ConnectionError):
-            while True:
-                connection.send(b"x" * 2**16)
-        flooded.append(connection)
-
-    flooded: list[socket.socket] = []
+    deaf: list[socket.socket] = []
     await made.open()
     (relay,) = relays_of(made.run)
     before = relay.memory_info().rss
-    with listen_inside(made, flood):
-        deaf = [tcp(made.port) for _ in range(FLOODS)]
-        eventually(lambda: len(flooded) == FLOODS, what="connections that are full")
+    with listen_inside(made, deaf.append):
+        clients = [tcp(made.port) for _ in range(FLOODS)]
+        while any({client: _took_more(client) for client in clients}.values()):  # all of them get their turn
+            pass
     (made.run / "inside" / "server").unlink()
     with listen_inside(made):
         assert echo(tcp(made.port), b"z" * BYTES) == b"z" * BYTES
-    assert relay.memory_info().rss - before < 2 * MOST_HELD
-    for connection in (*deaf, *flooded):
+    assert MOST_HELD / 2 < relay.memory_info().rss - before < MOST_HELD * 3 / 2
+    for connection in (*clients, *deaf):
         connection.close()
+
+
+def _took_more(connection: socket.socket) -> bool:
+    """Whether anybody on the way still takes something."""
+    connection.settimeout(0.005)
+    with suppress(TimeoutError):
+        return connection.send(b"x" * 2**20) > 0
+    return False
 
 
 async def test_a_connection_that_breaks_ends_at_both_ends_and_hurts_no_other(made: Container) -> None:
@@ -200,7 +201,7 @@ async def test_a_link_in_place_of_a_session_s_socket_leads_nowhere(made: Contain
         engine.listen()
         (made.run / "inside" / "server").symlink_to(tmp_path / "engine")
         await made.open()
-        with suppress(ConnectionResetError):
+        with suppress(OSError):  # it may be over before all is said
             assert echo(tcp(made.port)) == b""
         engine.setblocking(False)
         with pytest.raises(BlockingIOError):
