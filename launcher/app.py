@@ -39,15 +39,18 @@ from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
 from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
-from launcher.runtimes import environment_users, make_builder, wait_for_runtime
+from launcher.runtimes import environment_users, make_builder, regular_sessions, wait_for_runtime
+from launcher.sealed import Once, SealedTalk
 from launcher.sessions.documents import Documents
 from launcher.sessions.flights import Flights
 from launcher.sessions.gateway import GatewayClusters
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
+from launcher.sessions.new_session import NewSession
 from launcher.sessions.parts import LaunchParts
 from launcher.sessions.project_homes import ProjectHomes
 from launcher.sessions.service import LaunchService
+from launcher.sessions.spawn_starts import SpawnStarts
 from launcher.sources.providers import SourcesConfig
 from launcher.sources.registry import RepositorySources
 from launcher.store import StateLock, Store
@@ -57,6 +60,7 @@ from launcher.translations import read_translations
 from launcher.web.application import make_application
 from launcher.web.base import public_error
 from launcher.web.settings import WebParts, WebSettings
+from launcher.web.spawn_form import SpawnFormParts, sealed_routes
 from launcher.web.words import Languages
 
 log = structlog.get_logger(__name__)
@@ -180,6 +184,44 @@ def _collector(settings: Settings, store: Store, builder: Builder, builds: Build
     return Collector(RetentionParts(store, builder, builds, logs), policy=policy, users=users)
 
 
+def _web_parts(
+    settings: Settings,
+    address: ServiceAddress,
+    parts: LaunchParts,
+    collector: Collector,
+    clusters: GatewayClusters | None,
+) -> WebParts:
+    flights = Flights(parts.builds)
+    redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": parts.store, "signer": parts.signer})
+    homes = ProjectHomes(partial(project_directory, settings.state / "projects"))
+    mine = MyLaunches(
+        parts.store,
+        parts.sources,
+        settings.trust_policy,
+        homes,
+        address.hub_api_url,
+        sizes=parts.sizes,
+        culling=CullPolicy(settings.cullers),
+    )
+    new_session = NewSession(parts, flights, regular_sessions(settings), public_url=settings.public_url)
+    web = _web_settings(settings, address, parts.builder)
+    talk, starts = SealedTalk(settings.ticket_secret), SpawnStarts(parts.builds)
+    form = SpawnFormParts(talk, Once(), new_session, starts, web.languages, address.prefix)
+    return WebParts(
+        launches=LaunchService(parts, flights, public_url=settings.public_url),
+        history=BuildHistory(parts.store),
+        mine=mine,
+        new_session=new_session,
+        sources=parts.sources,
+        settings=web,
+        clusters=clusters,
+        environments=EnvironmentCatalogue(parts.store, collector),
+        documents=Documents(parts.sources, settings.trust_policy),
+        health_checks=(partial(_hub_answers, address.hub_api_url),),
+        extra_handlers=(redeem, *sealed_routes(form)),
+    )
+
+
 @asynccontextmanager
 async def running_service(
     settings: Settings, address: ServiceAddress, listener: socket.socket | None = None
@@ -212,35 +254,10 @@ async def running_service(
         parts = LaunchParts(
             sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url, settings.dask
         )
-        flights = Flights(builds)
-        launches = LaunchService(parts, flights, public_url=settings.public_url)
         clusters = _clusters(settings, address, parts)
         if clusters is not None:
             stack.callback(clusters.close)
-
-        redeem = (address.prefix + REDEEM_PATH, RedeemHandler, {"store": store, "signer": signer})
-        homes = ProjectHomes(partial(project_directory, settings.state / "projects"))
-        mine = MyLaunches(
-            store,
-            sources,
-            settings.trust_policy,
-            homes,
-            address.hub_api_url,
-            sizes=parts.sizes,
-            culling=CullPolicy(settings.cullers),
-        )
-        web = WebParts(
-            launches=launches,
-            history=BuildHistory(store),
-            mine=mine,
-            sources=sources,
-            settings=_web_settings(settings, address, builder),
-            clusters=clusters,
-            environments=EnvironmentCatalogue(store, collector),
-            documents=Documents(sources, settings.trust_policy),
-            health_checks=(partial(_hub_answers, address.hub_api_url),),
-            extra_handlers=(redeem,),
-        )
+        web = _web_parts(settings, address, parts, collector, clusters)
         application = make_application(web)
         server = HTTPServer(application)
         server.add_sockets([listener] if listener else bind_sockets(address.port, "127.0.0.1"))

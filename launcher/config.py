@@ -20,6 +20,7 @@ from launcher.engine.config import ContainerSettings, LauncherContainers
 from launcher.errors import ConfigurationInvalid
 from launcher.models import MachineSize
 from launcher.policy.culling import Culler
+from launcher.policy.environments import ListedEnvironment, read_environments
 from launcher.policy.sizes import read_sizes
 from launcher.policy.trust import TrustPolicy
 from launcher.traits import revived, traits_for
@@ -71,7 +72,9 @@ class Settings:
     session_start_timeout_seconds: int
     session_variables: dict[str, str]
     cull_idle_after_seconds: int
+    spawn_form: bool
     machine_sizes: tuple[MachineSize, ...]
+    environments: tuple[ListedEnvironment, ...]
     dask: DaskSettings | None
     containers: ContainerSettings | None
     cullers: tuple[Culler, ...] = ()
@@ -104,6 +107,7 @@ class Settings:
             for part, kind in (("dask", DaskSettings), ("containers", ContainerSettings)):
                 body[part] = revived(kind, body[part]) if body[part] else None
             body["machine_sizes"] = [MachineSize.from_json(size) for size in body["machine_sizes"]]
+            body["environments"] = [ListedEnvironment.from_json(listed) for listed in body["environments"]]
             body["cullers"] = [Culler.from_json(culler) for culler in body["cullers"]]
             return revived(cls, body)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -245,11 +249,22 @@ class Launcher(Configurable):
         help="A session that nobody used for so long is ended, by jupyterhub-idle-culler; 0: never. On a hub that has "
         "a culler of its own, that one decides, and none is added.",
     ).tag(config=True)
+    spawn_form = Bool(
+        False,
+        help="JupyterHub's Start button shows the launcher's form: machine size, environment, files. Regular sessions "
+        "must be the launcher's: set `homes_directory`, or use containers.",
+    ).tag(config=True)
     machine_sizes = List(
         Dict(),
         help="Machine sizes that people choose from, as dicts: `name`, `title`, `description`, `memory` (such as `8G`),"
         " `cpus`, and the `groups` of the Hub that it is for, all but the name optional. Who does not choose gets the "
         "first one that is for them. Empty: no choice.",
+    ).tag(config=True)
+    environments = List(
+        Dict(),
+        help="Environments that people choose from for their regular sessions, as dicts: `name`, `title`, "
+        "`description`, the `repository` whose recipe it is, as `gh/org/repo/ref`, or with containers an `image`, and "
+        "the `groups` of the Hub that it is for. Being listed is your word that it is safe beside people's files.",
     ).tag(config=True)
     dask = Bool(False, help="Dask-Gateway for sessions; `c.LauncherDask` has its settings.").tag(config=True)
 
@@ -275,6 +290,7 @@ class Launcher(Configurable):
         values["dask"] = LauncherDask(config=self.config).settings() if self.dask else None
         values["containers"] = self._containers()
         values["machine_sizes"] = read_sizes(self.machine_sizes)
+        values["environments"] = read_environments(self.environments, images=values["containers"] is not None)
         values["state_directory"] = str(Path(self.state_directory).expanduser().resolve())
         values["server_environment"] = str(
             Path(self.server_environment or Path(values["state_directory"]) / "server-environment")

@@ -20,7 +20,9 @@ from launcher.dask.base import ClusterRuntime
 from launcher.engine.config import ContainerSettings
 from launcher.errors import EngineUnavailable, LauncherError
 from launcher.findings import Finding
+from launcher.policy.environments import ListedEnvironments
 from launcher.server_environment import is_current, make_server_environment
+from launcher.sessions.session_offer import RegularSessions
 
 
 def make_builder(settings: Settings) -> Builder:
@@ -105,6 +107,21 @@ def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:
 
     records, places = SessionRecords(settings.state), Places(settings.state)
     return lambda: records.environments() | environments_of(places)
+
+
+def regular_sessions(settings: Settings) -> RegularSessions:
+    """The operator's say about regular sessions, where the configured runtime can do what they say."""
+    listed, containers = ListedEnvironments(settings.environments), settings.containers
+    if containers is None:
+        return RegularSessions(own=bool(settings.homes_directory), listed=listed)
+    patterns = containers.allowed_images
+    return RegularSessions(listed=listed, allows_image=partial(_allows_image, patterns) if patterns else None)
+
+
+def _allows_image(patterns: tuple[str, ...], name: str) -> bool:
+    from launcher.engine.base import is_allowed_image
+
+    return is_allowed_image(name, patterns)
 
 
 def make_clusters(settings: Settings) -> ClusterRuntime:

@@ -124,7 +124,7 @@ class BuildQueue:
         PythonUnavailable when the builder refuses the recipe.
         """
         while True:
-            environment = await self._ready(key)
+            environment = await self.ready(key)
             if environment is not None:
                 return environment
             row = self._ask(key, recipe, snapshot, asked_by)
@@ -198,7 +198,8 @@ class BuildQueue:
 
     # The row side
 
-    async def _ready(self, key: EnvironmentKey) -> EnvironmentRow | None:
+    async def ready(self, key: EnvironmentKey) -> EnvironmentRow | None:
+        """The environment of a key when it is there to be used, and will be for a while; else None."""
         while True:
             row = self._store.environment(key)
             if row is None or row.status is not EnvironmentStatus.READY or row.reference is None:

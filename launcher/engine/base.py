@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from launcher.engine.labels import KIND, STATE
@@ -20,6 +21,11 @@ _NAME = re.compile(
 def is_image_name(text: str) -> bool:
     """Whether this looks like the name of an image; others can mean another image to the engine than to a policy."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_allowed_image(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a person may name this image where the operator allows these shell patterns."""
+    return is_image_name(name) and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class ListedEnvironment:
     image: str = ""
     groups: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ListedEnvironment:
+        """The inverse of ``dataclasses.asdict`` after a way through JSON; TypeError when it is something else."""
+        return cls(**{**body, "groups": tuple(body["groups"])})
+
 
 @dataclass(frozen=True)
 class ListedEnvironments:

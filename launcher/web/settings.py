@@ -17,6 +17,7 @@ from launcher.sessions.clusters import Clusters
 from launcher.sessions.documents import Documents
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
+from launcher.sessions.new_session import NewSession
 from launcher.sources.base import Sources
 from launcher.web.words import Languages
 
@@ -90,6 +91,7 @@ class WebParts:
     launches: Launches
     history: BuildHistory
     mine: MyLaunches
+    new_session: NewSession
     sources: Sources
     settings: WebSettings
     hub_auth: HubOAuth | None = None

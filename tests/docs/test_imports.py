@@ -104,6 +104,7 @@ HUB_MAY_IMPORT = {
     "launcher.sealed",
     "launcher.tickets",
     "launcher.sessions.names",
+    "launcher.sessions.session_choices",
     "launcher.builders.process.sandbox",
     "launcher.builders.process.store",
     "launcher.builders.uv.config",
@@ -224,7 +225,13 @@ def test_what_runs_in_a_session_imports_nothing_of_the_launcher(name):
 @pytest.mark.parametrize("name", sorted(f"launcher.{shared}" for shared in SHARED))
 def test_a_shared_module_imports_no_part(name):
     known = (
-        {"launcher.policy.culling", "launcher.policy.sizes", "launcher.policy.trust", *SETTINGS_OF_PARTS}
+        {
+            "launcher.policy.culling",
+            "launcher.policy.environments",
+            "launcher.policy.sizes",
+            "launcher.policy.trust",
+            *SETTINGS_OF_PARTS,
+        }
         if name == "launcher.config"
         else set()
     )

@@ -29,10 +29,15 @@ from launcher.retention.collector import Collector
 from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
 from launcher.sessions.clusters import Clusters
+from launcher.sessions.flights import Flights
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
+from launcher.sessions.new_session import NewSession
+from launcher.sessions.parts import LaunchParts
 from launcher.sessions.project_homes import ProjectHomes
+from launcher.sessions.session_offer import RegularSessions
 from launcher.store import Store
+from launcher.tickets import TicketSigner
 from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 from tests.support.hub import RunningHub
@@ -78,8 +83,12 @@ class WebThread:
         self.clusters: Clusters | None = None
         self.in_use: set[str] = set()  # references of environments in which sessions run
         builder, logs = FakeBuilder(), BuildLogs(directory / "logs")
+        queue = BuildQueue(self.store, builder, logs)
+        signer = TicketSigner(SECRET.decode())
+        parts = LaunchParts(self.sources, builder, queue, self.store, self.policy, signer, hub_auth.api_url)
+        self.new_session = NewSession(parts, Flights(queue), RegularSessions())
         self.collector = Collector(
-            RetentionParts(self.store, builder, BuildQueue(self.store, builder, logs), logs),
+            RetentionParts(self.store, builder, queue, logs),
             policy=RetentionPolicy(),
             users=lambda: frozenset(self.in_use),
         )
@@ -123,6 +132,7 @@ class WebThread:
                 sizes=self.sizes,
                 culling=self.culling,
             ),
+            new_session=self.new_session,
             sources=self.sources,
             settings=self.settings,
             hub_auth=self._hub_auth,
