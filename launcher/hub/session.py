@@ -13,6 +13,7 @@ from launcher.config import Settings
 from launcher.errors import SessionStartFailed
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME
 from launcher.models import LaunchPlan, SessionMode
+from launcher.sessions.names import is_launch_server
 
 SOCKET_NAME = "voice"
 _INSIDE = Path(__file__).with_name("inside")
@@ -52,7 +53,8 @@ def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str], dask:
         description |= {"environment": ENVIRONMENT, "environment_id": plan.environment}
         description |= {"overlay": {name: f"{_OVERLAY}/{name}" for name in _OVERLAY_PARTS}}
     content = {**plan.content, "repository": CONTENT} if plan.content is not None else None
-    return description | {"mode": plan.mode.value, "content": content, "start": plan.start}
+    description |= {"mode": plan.mode.value, "content": content, "start": plan.start}
+    return description if is_launch_server(plan.server_name) else description | {"root": "home"}
 
 
 def server_python(server_environment: str, plan: LaunchPlan | None) -> str:

@@ -8,7 +8,8 @@ The session file is one JSON object::
     environment   path of the environment, or null: the Python that runs this is the kernel's too
     environment_id  names the layer of this environment in the home; required with an environment
     content       null, or {repository, commit, branch, identity, url, name}, see `wanted.Content`
-    root          "content" (default) or "home": what the file browser shows as its root
+    root          "content" (default) or "home": what the file browser shows as its root. With "home" the content is only
+                  files among the person's own: the server starts beside it, with the person's own settings
     start         path of the repository's start script inside the content, or null
     overlay       {"repository": path, "home": path}, both optional: what postBuild left
     ready_socket  path of the unix socket that hears about progress, or null
@@ -81,7 +82,7 @@ class _Session:
         self._set_variables()
         self._write_configuration()
         directory = self.content or self.home
-        os.chdir(directory)
+        os.chdir(self._root())  # Jupyter reads settings that run code from there
         command = [*self._start_script(), sys.executable, "-s" if self.full else "-I"]
         command += [str(Path(__file__).resolve().with_name("serve.py")), str(self._write_settings(directory))]
         os.execvpe(command[0], command, self.variables)  # noqa: S606 - this process becomes the server
@@ -155,12 +156,14 @@ class _Session:
         )
         if self.content is None:
             return
+        self.variables["REPO_DIR"] = str(self.content)
+        if self._root() != self.content:
+            return
         # Another repository's code may have written into this home: settings that run code are this repository's own,
         # preferences of the interface are the person's.
         state = self.home / ".local" / "share" / "launcher" / "repositories" / self._repository_digest()
         interface = self.home / ".jupyter" / "lab"
         self.variables.update(
-            REPO_DIR=str(self.content),
             IPYTHONDIR=str(state / "ipython"),
             JUPYTER_DATA_DIR=str(state / "jupyter"),
             JUPYTER_CONFIG_DIR=str(self._private("config")),

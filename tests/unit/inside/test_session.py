@@ -225,6 +225,20 @@ def test_the_home_can_be_the_root_of_the_file_browser(start: Start, upstream: Up
     assert "notes" in [entry["name"] for entry in session.call("api/contents/")["content"]]
 
 
+def test_files_beside_the_persons_own_run_nothing_when_the_session_starts(
+    start: Start, upstream: Upstream, home: Path, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    trap = f"open({str(canary)!r}, 'a').write('x')\n"
+    names = ("jupyter_server_config.py", "jupyter_config.py", "ipython_config.py", "sitecustomize.py", "traitlets.py")
+    session = start(content=content_of(upstream, upstream.commit(dict.fromkeys(names, trap))), root="home")
+    session.ears.until("ready")
+    variables = json.loads(session.execute(REPORT))["environ"]
+    assert not canary.exists()
+    assert variables["REPO_DIR"] == str(home / "notes")
+    assert "IPYTHONDIR" not in variables, "settings are the person's own, as in their session without files"
+
+
 def test_a_session_whose_files_cannot_come_says_so_and_ends(start: Start, upstream: Upstream, home: Path) -> None:
     upstream.commit({"a.txt": "a\n"})
     session = start(content=content_of(upstream, "0" * 40))
