@@ -21,6 +21,8 @@ from cryptography.fernet import Fernet, InvalidToken
 from launcher.errors import HubUnavailable, TicketInvalid
 from launcher.models import Person, Username
 
+ASK_PATH = "api/v1/spawn-form/"
+"""Where questions go, below the service's prefix; their purpose follows."""
 LIFETIME_SECONDS = 60
 """How old a question may be when the service reads it."""
 
@@ -53,7 +55,8 @@ class SealedTalk:
         """A new question, and what to send."""
         made = time.time() if now is None else now
         question = Question(secrets.token_urlsafe(18), purpose, person, server_name, made, body)
-        who = {"name": person.name, "admin": person.admin, "groups": sorted(person.groups)}
+        who: dict[str, Any] = {"name": person.name, "admin": person.admin}
+        who |= {"groups": sorted(person.groups), "scopes": sorted(person.scopes)}
         wire = {"id": question.id, "for": purpose, "who": who, "server": server_name, "made": made, "body": dict(body)}
         return question, self._questions.encrypt_at_time(json.dumps(wire).encode(), int(made))
 
@@ -67,7 +70,8 @@ class SealedTalk:
         if wire["for"] != purpose:
             raise _not_ours()
         who = wire["who"]
-        person = Person(Username(who["name"]), admin=who["admin"], groups=frozenset(who["groups"]))
+        groups, scopes = frozenset(who["groups"]), frozenset(who["scopes"])
+        person = Person(Username(who["name"]), who["admin"], groups, scopes)
         return Question(wire["id"], purpose, person, wire["server"], wire["made"], wire["body"])
 
     def answer(self, question: Question, body: Mapping[str, Any]) -> bytes:

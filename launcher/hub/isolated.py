@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,13 @@ from jupyterhub.spawner import Spawner
 from jupyterhub.utils import random_port
 from traitlets import Unicode
 
+from launcher.config import Settings
+from launcher.control_groups import Limits
 from launcher.errors import LauncherError, SessionStartFailed
 from launcher.hub.homes import directory_name, make_home, project_home
+from launcher.hub.limits import limit_variables, limits_of, size_of
 from launcher.hub.probe import require_login
+from launcher.hub.progress import StartProgress
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords
 from launcher.hub.session import DESCRIPTION_NAME, INSIDE_NAME, SOCKET_NAME, describe_session
 from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
@@ -34,8 +38,8 @@ _LOOPBACK = "127.0.0.1"
 class IsolatedSpawnerMixin(LaunchSpawnerMixin):
     """Starts launches and regular sessions apart from everything else on this machine.
 
-    A runtime fills in `on_top_of`, `isolates`, `owner`, `own_home`, `run_session` and `end_at_once`; it may add to
-    `prepare`, `describe`, `home_of` and `record`.
+    A runtime fills in `on_top_of`, `runs_regular_sessions`, `owner`, `own_home`, `enforceable`, `run_session` and
+    `end_at_once`; it may add to `prepare`, `own_limits`, `ran_out_of_memory`, `describe`, `home_of` and `record`.
     """
 
     run_directory = Unicode()
@@ -48,7 +52,10 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
     _log_name: Any
     server: Any
     start_timeout: Any
-    _progress: asyncio.Queue[str] | None = None
+    mem_limit: Any
+    cpu_limit: Any
+    _progress: StartProgress | None = None
+    _limits: Limits = Limits()
 
     @classmethod
     def on_top_of(cls, base: type[Spawner]) -> type[Spawner]:
@@ -58,9 +65,15 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
         """
         raise NotImplementedError
 
-    def isolates(self, plan: LaunchPlan | None) -> bool:
-        """Whether this start is ours; if not, it is the spawner's underneath."""
+    @classmethod
+    def runs_regular_sessions(cls, settings: Settings) -> bool:
+        """Whether starts without a plan are ours; if not, they are the spawner's underneath."""
         raise NotImplementedError
+
+    @classmethod
+    def shows_form(cls, settings: Settings) -> bool:
+        """Whether regular sessions start from the launcher's form."""
+        return settings.spawn_form
 
     def owner(self) -> tuple[int, int] | None:
         """(uid, gid) that must own the person's files on this machine; None when they may be our own."""
@@ -73,6 +86,18 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
     async def run_session(self, plan: LaunchPlan | None, *, home: Path, run: Path) -> asyncio.Future[int]:
         """Start the session's processes; the future has their exit status as soon as they end."""
         raise NotImplementedError
+
+    async def enforceable(self) -> Collection[str]:
+        """Which limits this machine can enforce: some of "memory", "cpu", "pids"."""
+        raise NotImplementedError
+
+    def own_limits(self) -> Limits:
+        """What the operator's own settings of the spawner say."""
+        return Limits(memory_bytes=self.mem_limit or None, cpus=self.cpu_limit or None)
+
+    async def ran_out_of_memory(self) -> bool:
+        """Whether something of the session that starts was killed for its memory; ask before it is ended."""
+        return False
 
     async def prepare(self, plan: LaunchPlan | None) -> None:
         """What a runtime must know before anything is made; nothing by default."""
@@ -87,13 +112,18 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
 
     async def start(self) -> tuple[str, int]:
         """Start the session; returns when it serves. Raises HTTPError with words for the person."""
+        self._progress = StartProgress()
         plan = await self.redeem_plan()
-        if not self.isolates(plan):
+        if plan is None and not self.runs_regular_sessions(self.launch_settings):
+            self._progress = None
             return await super().start()  # type: ignore[misc,no-any-return]
-        self._progress = asyncio.Queue()
         try:
             return await self._start_isolated(plan)
         except LauncherError as error:
+            if isinstance(error, SessionStartFailed) and await self.ran_out_of_memory():
+                error = SessionStartFailed(
+                    "The session needs more memory to start than it may use.", hint="Choose a larger machine size."
+                )
             await self.end_at_once()
             raise as_http_error(error) from error
         except OSError as error:  # its words are paths of this machine: they are for the log
@@ -106,6 +136,8 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
 
     async def _start_isolated(self, plan: LaunchPlan | None) -> tuple[str, int]:
         await self.prepare(plan)
+        size = size_of(self.launch_settings, plan, self.user, await self.enforceable())
+        self._limits = limits_of(size, self.own_limits())
         self.port = self.port or random_port()
         self.run_directory = tempfile.mkdtemp(prefix="launcher-session-")
         run = Path(self.run_directory)
@@ -113,9 +145,9 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
         (run / INSIDE_NAME / DESCRIPTION_NAME).write_text(json.dumps(self.describe(plan)))
         home = await asyncio.to_thread(self.home_of, plan)
         self._records.write(self.record(plan, home))
-        progress = self._progress or asyncio.Queue()
+        progress = self._progress or StartProgress()
         socket = run / INSIDE_NAME / SOCKET_NAME
-        async with SessionVoice(socket, progress.put_nowait) as voice:
+        async with SessionVoice(socket, progress.say) as voice:
             os.chmod(socket, 0o666)  # noqa: S103, PTH101 - the directory around it is closed to others
             exited = await self.run_session(plan, home=home, run=run)
             await voice.ready(exited, seconds=self._patience())
@@ -140,6 +172,7 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
     def session_environment(self, plan: LaunchPlan | None) -> dict[str, str]:
         """The session's variables. Secrets travel here, never in arguments, which everybody can read."""
         environment = {**self.get_env(), "HOME": "/home/jovyan", "SHELL": "/bin/bash"}
+        environment |= limit_variables(self._limits, environment)
         environment |= self.dask_variables() | dict(self.launch_settings.session_variables)
         if plan is not None:
             environment |= dict(plan.variables)
@@ -176,15 +209,9 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """What the session says while it starts."""
-        if self._progress is None:
-            async for event in super().progress():  # type: ignore[misc]
-                yield event
-            return
-        steps = 10
-        while True:
-            text = await self._progress.get()
-            steps = min(steps + 10, 90)
-            yield {"progress": steps, "message": text}
+        events = super().progress() if self._progress is None else self._progress.events()  # type: ignore[misc]
+        async for event in events:
+            yield event
 
     def get_state(self) -> dict[str, Any]:
         """What a restarted hub must know of a running session."""

@@ -19,7 +19,7 @@ from launcher.errors import ConfigurationInvalid
 from launcher.hub import culling
 from launcher.hub.dask import dask_roles, dask_service, roles_without, token_scopes, with_ports
 from launcher.hub.redirect import redirect_hook
-from launcher.hub.spawner_class import launch_spawner, resolve_spawner_class
+from launcher.hub.spawner_class import has_own_form, launch_spawner, resolve_spawner_class
 from launcher.ports import free_port
 from launcher.tickets import new_secret
 
@@ -134,6 +134,11 @@ def _allow_everyone(c: Config, settings: Settings) -> None:
 def _set_spawner(c: Config, settings: Settings) -> None:
     """Put the launcher's spawner on top of the one the hub uses."""
     base = resolve_spawner_class(c.JupyterHub.get("spawner_class"))
+    if settings.spawn_form and has_own_form(base, c):
+        raise ConfigurationInvalid(
+            "c.Launcher.spawn_form: this hub's spawner has an options_form of its own, and there can be one only.",
+            hint="Remove the other options_form, or leave spawn_form out.",
+        )
     c.JupyterHub.spawner_class = launch_spawner(base, settings)
     if settings.dask:
         section = _token_scopes_section(c)

@@ -1,7 +1,8 @@
 """The launcher's part of a spawner, the same for every runtime: a ticket in, a plan out, errors in words.
 
-The launcher decides, the Hub obeys: of ``user_options`` only ``ticket`` is read. An image, a command or a path that
-somebody puts beside it is ignored.
+The launcher decides, the Hub obeys: of ``user_options`` only ``ticket`` is read, and where the launcher has the Hub's
+spawn form, its choices, which `launcher.hub.spawn_form` lets the launcher judge. A command or a path that somebody puts
+beside them is ignored.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class LaunchSpawnerMixin(HasTraits):
     name: str
     user: Any
     hub: Any
+    orm_spawner: Any
     user_options: dict[str, Any]
+    plan_has_dask: bool | None = None
 
     async def redeem_plan(self) -> LaunchPlan | None:
         """The plan of this start, or None for a regular session.
@@ -43,18 +46,35 @@ class LaunchSpawnerMixin(HasTraits):
         launch server that is started without one, for example from the Hub's own pages.
         """
         ticket = self.user_options.get("ticket")
+        self.plan_has_dask = None
         try:
-            plan = await self._redeem(str(ticket)) if ticket is not None else None
-            if plan is None and is_launch_server(self.name):
+            plan: LaunchPlan | None
+            if ticket is not None:
+                plan = await self._redeem(str(ticket))
+                self._forget_ticket()
+            elif is_launch_server(self.name):
                 raise TicketInvalid(
                     "This session belongs to a repository and is started by the launcher.",
                     hint=f"Open it from {self._service_path()} or from its launch link.",
                 )
+            else:
+                plan = await self.regular_plan()
         except LauncherError as error:
             raise as_http_error(error) from error
         if self.launch_settings.dask is not None and not self.may_use_dask():
             withhold(self, self.launch_settings.dask)
         return plan
+
+    async def regular_plan(self) -> LaunchPlan | None:
+        """The plan of a start without a ticket; None leaves it to the runtime."""
+        return None
+
+    def _forget_ticket(self) -> None:
+        """Keep a used ticket from what the Hub starts a regular session with the next time it is not told anything."""
+        if not is_launch_server(self.name):
+            remembered = {name: value for name, value in self.user_options.items() if name != "ticket"}
+            self.orm_spawner.user_options = remembered
+            self.user.db.commit()
 
     async def _redeem(self, ticket: str) -> LaunchPlan:
         signer = TicketSigner(self.launch_settings.ticket_secret)
@@ -71,6 +91,8 @@ class LaunchSpawnerMixin(HasTraits):
             return False
         ticket = self.user_options.get("ticket")
         if ticket is None:  # a session of the operator's own spawner is nothing the gateway knows
+            if self.plan_has_dask is not None:
+                return self.plan_has_dask
             return bool(self.launch_settings.homes_directory) and not is_launch_server(self.name)
         signer = TicketSigner(self.launch_settings.ticket_secret)
         try:
@@ -98,6 +120,13 @@ class LaunchSpawnerMixin(HasTraits):
 
 def as_http_error(error: LauncherError) -> web.HTTPError:
     """A launcher error in the form whose words JupyterHub shows to the person."""
-    http_error = web.HTTPError(error.http_status, error.message, reason=error.code)
-    http_error.jupyterhub_message = f"{error.message} {error.hint}".strip()  # type: ignore[attr-defined]
-    return http_error
+    return http_error(error.http_status, error.code, f"{error.message} {error.hint}".strip())
+
+
+def http_error(status: int, code: str, words: str, html: str = "") -> web.HTTPError:
+    """An error whose words JupyterHub shows to the person; ``html`` where it shows more than text."""
+    error = web.HTTPError(status, words, reason=code)
+    error.jupyterhub_message = words  # type: ignore[attr-defined]
+    if html:
+        error.jupyterhub_html_message = html  # type: ignore[attr-defined]
+    return error

@@ -7,12 +7,17 @@ from typing import Any
 
 from jupyterhub.spawner import LocalProcessSpawner, Spawner
 from traitlets import import_item
+from traitlets.config import Config
 from traitlets.config.loader import LazyConfigValue
 
 from launcher.config import Settings
 from launcher.errors import ConfigurationInvalid
 from launcher.hub.isolated import IsolatedSpawnerMixin
+from launcher.hub.spawn_form import SessionFormMixin
 from launcher.hub.spawner import LaunchSpawnerMixin
+
+_NOBODYS_FORM = ("jupyterhub", "dockerspawner")
+"""Packages whose own forms nobody chose; that of dockerspawner is one of images that we do not start."""
 
 
 def resolve_spawner_class(configured: Any) -> type[Spawner]:
@@ -45,7 +50,29 @@ def launch_spawner(base: type[Spawner], settings: Settings) -> type[Spawner]:
         base = base.launch_base  # `enable` called twice: start again from the operator's own class
     mixin = _runtime(settings.runtime)
     members = {"launch_settings": settings, "launch_base": base, "__module__": __name__}
-    return type("LaunchSpawner", (mixin, mixin.on_top_of(base)), members)
+    classes: list[type] = [mixin, mixin.on_top_of(base)]
+    if mixin.shows_form(settings):
+        if not mixin.runs_regular_sessions(settings):
+            raise ConfigurationInvalid(
+                "c.Launcher.spawn_form: on this hub the regular sessions are not the launcher's.",
+                hint="Set c.Launcher.homes_directory, so that the launcher starts them; or leave spawn_form out.",
+            )
+        classes.insert(0, SessionFormMixin)
+    return type("LaunchSpawner", tuple(classes), members)
+
+
+def has_own_form(base: type[Spawner], c: Config) -> bool:
+    """Whether the operator's spawner, or their configuration, shows a form of its own when a session starts."""
+    kinds = [kind for kind in base.__mro__ if issubclass(kind, Spawner)]
+    in_file = any("options_form" in c[kind.__name__] for kind in kinds if kind.__name__ in c)
+    return in_file or any(_brings_form(kind) for kind in kinds if kind.__module__.split(".")[0] not in _NOBODYS_FORM)
+
+
+def _brings_form(kind: type[Spawner]) -> bool:
+    """Whether this class says what the form is, in any of the ways of traitlets."""
+    own = vars(kind)
+    generators: dict[str, Any] = own.get("_trait_default_generators", {})
+    return "options_form" in own or "options_form" in generators or "_options_form_default" in own
 
 
 def _runtime(name: str) -> type[IsolatedSpawnerMixin]:

@@ -12,7 +12,7 @@ from launcher.sealed import LIFETIME_SECONDS, Once, SealedTalk
 from launcher.tickets import new_secret
 
 SECRET = new_secret()
-ANA = Person(Username("ana"), admin=True, groups=frozenset({"staff", "physics"}))
+ANA = Person(Username("ana"), admin=True, groups=frozenset({"staff", "physics"}), scopes=frozenset({"x"}))
 TALK = SealedTalk(SECRET)
 
 

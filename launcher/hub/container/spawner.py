@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner, S
 from jupyterhub.utils import random_port
 from traitlets import Bool, default
 
+from launcher.config import Settings
 from launcher.engine.base import Bind, ContainerOrder, Image
 from launcher.engine.base_image import SERVER_ENVIRONMENT
 from launcher.engine.client import Engine
@@ -21,7 +23,7 @@ from launcher.engine.labels import Kind, ours, state_id
 from launcher.errors import ConfigurationInvalid, EngineError, EngineUnavailable, LauncherError, SessionStartFailed
 from launcher.hub.container.egress import SharedEgress, session_policy
 from launcher.hub.container.engine import HubEngine, hub_engine
-from launcher.hub.container.images import baked_in, base_image, environment_image, other_image
+from launcher.hub.container.images import baked_in, base_image, environment_image, named_image
 from launcher.hub.container.order import Ports, furnish_ways, session_order, session_ways, with_ways
 from launcher.hub.container.reap import reap_sessions
 from launcher.hub.container.relays import keep_open, open_ways
@@ -48,8 +50,6 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
     object_id: Any
     object_name: Any
     image: Any
-    mem_limit: Any
-    cpu_limit: Any
     volume_binds: Any
     wait_for_death: Any
     internal_ssl: Any
@@ -84,25 +84,13 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
 
     @default("options_form")
     def _options_form(self) -> str:
-        if not self._containers.allowed_images:
-            return ""
-        return (
-            '<label for="image">Image</label> <input class="form-control" id="image" name="image"'
-            ' placeholder="the hub\'s own" autocomplete="off">'
-        )
+        return ""  # DockerSpawner's own would offer images that nobody here starts
 
-    @default("options_from_form")
-    def _options_from_form(self) -> Any:
-        def read(form: dict[str, list[str]]) -> dict[str, str]:
-            image = (form.get("image") or [""])[0].strip()
-            return {"image": image} if image else {}
-
-        return read
-
-    def options_from_query(self, query_data: dict[str, list[str]]) -> dict[str, Any]:
-        """A link to the Hub's spawn page starts at once: it may not choose the image that gets the person's home."""
-        options: dict[str, Any] = super().options_from_query(query_data)  # type: ignore[misc]
-        return {name: value for name, value in options.items() if name != "image"}
+    @classmethod
+    def shows_form(cls, settings: Settings) -> bool:
+        """Also where people may name images: there is one form to do it in."""
+        containers = settings.containers
+        return super().shows_form(settings) or bool(containers is not None and containers.allowed_images)
 
     @property
     def _containers(self) -> ContainerSettings:
@@ -115,9 +103,10 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
     def _engine(self) -> Engine:
         return self._on_engine.engine
 
-    def isolates(self, plan: LaunchPlan | None) -> bool:
+    @classmethod
+    def runs_regular_sessions(cls, settings: Settings) -> bool:
         """Every session is in a container of ours."""
-        del plan
+        del settings
         return True
 
     def owner(self) -> tuple[int, int] | None:
@@ -194,6 +183,15 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
         await open_ways(run, ways, pid=pid, held=[egress.users])
         return asyncio.ensure_future(self._exit_status(pid))
 
+    async def enforceable(self) -> Collection[str]:
+        """As the engine says."""
+        return self._on_engine.info.limits
+
+    async def ran_out_of_memory(self) -> bool:
+        """As the engine says, which podman does not everywhere."""
+        found = await self._engine.container(self.object_id) if self.object_id else None
+        return found is not None and found.out_of_memory
+
     async def prepare(self, plan: LaunchPlan | None) -> None:
         """Choose the image."""
         self._chosen = await self._choose_image(plan)
@@ -204,24 +202,21 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
         return replace(super().record(plan, home), image=self._chosen.id, python=self._python(plan))
 
     async def _choose_image(self, plan: LaunchPlan | None) -> Image:
-        """What the plan says; without one the base image, or another one that the person asks for and may have."""
+        """What the plan says; without one the base image."""
         if plan is not None and plan.environment is not None:
             return await environment_image(self._engine, plan.environment)
-        if self._asks_for_image(plan):
-            return await other_image(self._engine, str(self.user_options["image"]), self._containers.allowed_images)
+        if plan is not None and plan.image is not None:
+            return await named_image(self._engine, plan.image)
         return await base_image(self._engine, self._containers)
 
     def _python(self, plan: LaunchPlan | None) -> str:
         """The Python of the session's server, inside."""
-        return "python3" if self._asks_for_image(plan) else server_python(SERVER_ENVIRONMENT, plan)
-
-    def _asks_for_image(self, plan: LaunchPlan | None) -> bool:
-        return plan is None and bool(self.user_options.get("image"))
+        return "python3" if _is_image(plan) else server_python(SERVER_ENVIRONMENT, plan)
 
     def describe(self, plan: LaunchPlan | None) -> dict[str, Any]:
-        """As every runtime; an image that a person names brings its own server."""
+        """As every runtime; an image brings its own server."""
         description = super().describe(plan)
-        return {**description, "mode": SessionMode.FULL.value} if self._asks_for_image(plan) else description
+        return {**description, "mode": SessionMode.FULL.value} if _is_image(plan) else description
 
     def _limited(self, order: ContainerOrder) -> ContainerOrder:
         """The order with the name, the user, the limits and the volumes that this spawner knows."""
@@ -230,8 +225,8 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
             name=self.object_name,
             user=self._on_engine.user,
             user_namespace=self._on_engine.user_namespace,
-            memory_bytes=self.mem_limit or None,
-            cpus=self.cpu_limit or None,
+            memory_bytes=self._limits.memory_bytes,
+            cpus=self._limits.cpus,
             processes=self._containers.session_processes,
             binds=(*order.binds, *self._volumes()),
         )
@@ -303,3 +298,8 @@ class ContainerSpawnerMixin(IsolatedSpawnerMixin):
             await self._engine.remove(self.object_id)
             self.object_id = ""
         self.clear_state()
+
+
+def _is_image(plan: LaunchPlan | None) -> bool:
+    """Whether the plan is an image that somebody named."""
+    return plan is not None and plan.image is not None

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from dockerspawner import DockerSpawner
+from traitlets.config import Config
 
+from launcher.config_files import read_settings
 from launcher.errors import EngineError, SessionStartFailed
 from launcher.hub import isolated
 from launcher.hub.container.spawner import ContainerSpawnerMixin
@@ -20,10 +22,14 @@ class Spawner(ContainerSpawnerMixin, DockerSpawner):
     """The runtime's own, without a hub."""
 
 
-def test_a_form_chooses_an_image_and_a_link_does_not() -> None:
-    asked = {"image": ["quay.io/org/image"]}
-    assert Spawner().options_from_form(asked) == {"image": "quay.io/org/image"}
-    assert Spawner().options_from_query(asked) == {}
+def test_images_that_people_may_name_have_the_launchers_form() -> None:
+    def shows_form(**settings: Any) -> bool:
+        read = read_settings(Config({"Launcher": {"runtime": "container"}, "LauncherContainers": settings}))
+        return ContainerSpawnerMixin.shows_form(read)
+
+    assert shows_form(allowed_images=["quay.io/org/*"])
+    assert not shows_form()
+    assert Spawner().options_form == "", "dockerspawner's own form offers what nobody here starts"
 
 
 async def test_what_an_engine_says_of_this_machine_is_for_the_log_and_not_for_people() -> None:
