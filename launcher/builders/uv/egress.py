@@ -109,6 +109,9 @@ def make_plugin(policy: EgressPolicy, resolve: _Resolver | None = None) -> type[
         def resolve_dns(self, host: str, port: int) -> tuple[str | None, None]:  # noqa: ARG002
             return self.address, None
 
+        def handle_upstream_chunk(self, chunk: memoryview) -> None:
+            self.client.queue(chunk)  # here, and not by proxy.py, which would keep a copy of the whole answer
+
     return EgressPlugin
 
 
@@ -124,13 +127,14 @@ def make_flags(policy: EgressPolicy, data: Path, resolve: _Resolver | None = Non
 def serve(listener: socket.socket, flags: argparse.Namespace, most: int = MAX_CONNECTIONS) -> None:
     """Accept connections until the listener is closed; one thread each, at most ``most`` at a time."""
     from proxy.http.connection import HttpClientConnection
-    from proxy.http.handler import HttpProtocolHandler
+
+    from launcher.builders.uv.egress_memory import BoundedHandler
 
     slots = threading.BoundedSemaphore(most)
 
     def handle(connection: socket.socket) -> None:
         try:
-            HttpProtocolHandler(HttpClientConnection(connection, ("build", 0)), flags=flags).run()
+            BoundedHandler(HttpClientConnection(connection, ("build", 0)), flags=flags).run()
         finally:
             slots.release()
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from launcher.builders.uv import egress_memory
 from launcher.builders.uv.egress import EgressMode, EgressPolicy, EgressRefused, make_flags, running, serve
 
+FLOOD = 64 * 2**20  # more than sockets hold
 PUBLIC = "93.184.215.14"
 _guarding = threading.Event()
 _attempts: list[str] = []
@@ -166,6 +169,88 @@ def test_the_proxy_connects_to_the_address_it_checked(tmp_path: Path) -> None:
     assert "goodbye" in text
     assert asked == ["index.example"]
     assert _attempts == []
+
+
+@contextmanager
+def target(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A server of one connection; its ``host:port``."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            with server.accept()[0] as connection, suppress(OSError):
+                talk(connection)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join(5)
+
+
+def pour(connection: socket.socket, most: int) -> int:
+    """How many bytes the other end takes when nobody reads them there: until it takes no more."""
+    connection.settimeout(0.5)
+    sent = 0
+    with suppress(TimeoutError):
+        while sent < most:
+            sent += connection.send(b"x" * 2**16)
+    return sent
+
+
+@pytest.mark.parametrize("way", ["CONNECT {0} HTTP/1.1\r\n\r\n", "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n"])
+async def test_who_does_not_read_is_not_sent_to_for_long(tmp_path: Path, way: str) -> None:
+    poured: list[int] = []
+    done = threading.Event()
+
+    def flood(connection: socket.socket) -> None:
+        if way.startswith("GET"):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        poured.append(pour(connection, FLOOD))
+        done.set()
+
+    with target(flood) as host:
+        policy = EgressPolicy(EgressMode.INDEXES, frozenset({host}))
+        async with running(policy, tmp_path / "proxy"):
+            with closing(socket.socket(socket.AF_UNIX)) as client:
+                client.connect(str(tmp_path / "proxy" / "egress"))
+                client.sendall(way.format(host).encode())
+                assert await asyncio.to_thread(done.wait, 20)
+    assert 0 < poured[0] < FLOOD
+
+
+async def test_a_server_that_does_not_read_is_not_sent_to_for_long(tmp_path: Path) -> None:
+    done = threading.Event()
+    with target(lambda _: done.wait(20)) as host:
+        policy = EgressPolicy(EgressMode.INDEXES, frozenset({host}))
+        async with running(policy, tmp_path / "proxy"):
+            with closing(socket.socket(socket.AF_UNIX)) as client:
+                client.connect(str(tmp_path / "proxy" / "egress"))
+                client.sendall(f"CONNECT {host} HTTP/1.1\r\n\r\n".encode())
+                assert b" 200 " in await asyncio.to_thread(client.recv, 65536)
+                assert 0 < await asyncio.to_thread(pour, client, FLOOD) < FLOOD
+                done.set()
+
+
+def request(host: str, size: int) -> bytes:
+    return f"POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * size
+
+
+def test_requests_have_a_limit_of_their_own_and_not_all_of_a_connection_together(tmp_path: Path, monkeypatch) -> None:
+    def answer(connection: socket.socket) -> None:
+        while heard := connection.recv(2**16):
+            if heard.endswith(b"x"):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    monkeypatch.setattr(egress_memory, "MOST_REQUEST_BYTES", 2**14)
+    with target(answer) as host, closing(socket.socket(socket.AF_UNIX)) as client:
+        with proxy(tmp_path, EgressPolicy(EgressMode.INDEXES, frozenset({host}))) as path:
+            client.settimeout(10)
+            client.connect(str(path))
+            for _ in range(3):
+                client.sendall(request(host, 10_000))
+                assert client.recv(2**16).endswith(b"ok")
+            client.sendall(request(host, 2**15))
+            assert client.recv(2**16).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_the_childs_socket_is_ours_alone_and_ends_with_the_block(tmp_path: Path) -> None:
