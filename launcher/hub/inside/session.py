@@ -8,8 +8,8 @@ The session file is one JSON object::
     environment   path of the environment, or null: the Python that runs this is the kernel's too
     environment_id  names the layer of this environment in the home; required with an environment
     content       null, or {repository, commit, branch, identity, url, name}, see `wanted.Content`
-    root          "content" (default) or "home": what the file browser shows as its root. With "home" the content is only
-                  files among the person's own: the server starts beside it, with the person's own settings
+    root          "content" (default) or "home": what the file browser shows as its root. With "home" the content is
+                  only files among the person's own: the server starts beside it, with the person's own settings
     start         path of the repository's start script inside the content, or null
     overlay       {"repository": path, "home": path}, both optional: what postBuild left
     ready_socket  path of the unix socket that hears about progress, or null
