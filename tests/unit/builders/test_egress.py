@@ -242,15 +242,18 @@ def test_requests_have_a_limit_of_their_own_and_not_all_of_a_connection_together
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     monkeypatch.setattr(egress_memory, "MOST_REQUEST_BYTES", 2**14)
-    with target(answer) as host, closing(socket.socket(socket.AF_UNIX)) as client:
-        with proxy(tmp_path, EgressPolicy(EgressMode.INDEXES, frozenset({host}))) as path:
-            client.settimeout(10)
-            client.connect(str(path))
-            for _ in range(3):
-                client.sendall(request(host, 10_000))
-                assert client.recv(2**16).endswith(b"ok")
-            client.sendall(request(host, 2**15))
-            assert client.recv(2**16).startswith(b"HTTP/1.1 413 ")
+    with (
+        target(answer) as host,
+        proxy(tmp_path, EgressPolicy(EgressMode.INDEXES, frozenset({host}))) as path,
+        closing(socket.socket(socket.AF_UNIX)) as client,
+    ):
+        client.settimeout(10)
+        client.connect(str(path))
+        for _ in range(3):
+            client.sendall(request(host, 10_000))
+            assert client.recv(2**16).endswith(b"ok")
+        client.sendall(request(host, 2**15))
+        assert client.recv(2**16).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_the_childs_socket_is_ours_alone_and_ends_with_the_block(tmp_path: Path) -> None:
