@@ -1,9 +1,12 @@
 """What holds for every test, and how the suite is spread over the processes of pytest-xdist."""
 
+import os
+
 import hypothesis
 import pytest
 import structlog
 
+from tests.support.skips import is_deliberate
 from tests.support.spread import Spread, place_of
 
 # On a busy machine an example may take any time.
@@ -21,6 +24,18 @@ def logging_as_it_was():
     yield
     if structlog.get_config() != LOGGING:
         structlog.configure(**LOGGING)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI nothing is left out in silence: see `tests.support.skips`."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
+        reason = str(call.excinfo.value)
+        if not is_deliberate(reason):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid} was skipped in CI: {reason}. Run scripts/setup-tests."
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -108,7 +108,7 @@ def accessibility_problems(page: Page) -> list[str]:
     """What axe finds wrong with the page as it is now, one line for each rule."""
     source = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
     if not source.exists():
-        pytest.skip("axe-core is not there: run scripts/setup with LAUNCHER_EXTRAS=test")
+        pytest.fail("axe-core is not there: run scripts/setup-tests, which installs it with the front end's tools")
     page.evaluate(source.read_text())
     found = page.evaluate("axe.run().then((result) => result.violations)")
     return [f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}" for one in found]
