@@ -235,12 +235,18 @@ class Storage:
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """All a builder may know of one build."""
+    """All a builder may know of one build. anew: make the environment even if an equal one is there."""
 
     build_id: BuildId
     key: EnvironmentKey
     recipe: Recipe
     snapshot: Snapshot
+    anew: bool = False
+
+    @property
+    def own_name(self) -> str:
+        """What tells an environment of this key from others; for one that is made anew also from what it replaces."""
+        return f"{self.key} {self.build_id}" if self.anew else self.key
 
 
 class BuildStatus(StrEnum):

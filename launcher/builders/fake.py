@@ -140,7 +140,7 @@ def _environment(fingerprint: str, request: BuildRequest) -> BuiltEnvironment:
     """Equal files make an equal lock, as with a real resolver on one day."""
     recipe = request.recipe
     # What can reach the whole repository belongs to its own recipe alone.
-    own = request.key if recipe.tree is not None else ""
+    own = request.own_name if recipe.tree is not None or request.anew else ""
     files = (f"{path}={blob}" for path, blob in sorted(recipe.files.items()))
     lock = _digest(recipe.kind.value, *files, *(["dask"] if wants_dask(recipe) else []))
     return BuiltEnvironment(

@@ -26,11 +26,12 @@ class UnreadableRequest(ValueError):
 class _Stored:
     recipe: Recipe
     snapshot: Snapshot
+    anew: bool = False
 
 
-def request_to_json(recipe: Recipe, snapshot: Snapshot) -> dict[str, Any]:
+def request_to_json(recipe: Recipe, snapshot: Snapshot, *, anew: bool = False) -> dict[str, Any]:
     """What a build needs, as JSON values; the build's id and key are columns of its row."""
-    return {"version": _VERSION, **_encode(_Stored(recipe, snapshot))}
+    return {"version": _VERSION, **_encode(_Stored(recipe, snapshot, anew))}
 
 
 def request_from_json(build_id: BuildId, key: EnvironmentKey, body: Mapping[str, Any]) -> BuildRequest:
@@ -38,7 +39,7 @@ def request_from_json(build_id: BuildId, key: EnvironmentKey, body: Mapping[str,
     if body.get("version") != _VERSION:
         raise UnreadableRequest("a build request of another version")
     stored = _decode(_Stored, {name: value for name, value in body.items() if name != "version"})
-    return BuildRequest(build_id, key, stored.recipe, stored.snapshot)
+    return BuildRequest(build_id, key, stored.recipe, stored.snapshot, stored.anew)
 
 
 def _encode(value: Any) -> Any:

@@ -134,6 +134,18 @@ class BuildQueue:
             if self._stopping:
                 return row
 
+    async def rebuild(self, key: EnvironmentKey, recipe: Recipe, snapshot: Snapshot, *, asked_by: Username) -> BuildRow:
+        """Make an environment anew: a new build of it, or the open one, joined.
+
+        Until the new one is there the old one can be used, and after that its sessions go on with it; a build that
+        fails changes nothing. Raises what `ensure` raises.
+        """
+        while True:
+            row = self._ask(key, recipe, snapshot, asked_by, anew=True)
+            if row.target is not BuildStatus.CANCELLED or self._stopping:
+                return row
+            await self.wait(row.id)  # as in `ensure`
+
     async def cancel(self, build_id: BuildId) -> BuildRow:
         """Want an open build to end; its row now. One that is over stays as it is.
 
@@ -213,7 +225,9 @@ class BuildQueue:
             if self._store.environment(key) == row:  # else it was built anew while we looked
                 return None
 
-    def _ask(self, key: EnvironmentKey, recipe: Recipe, snapshot: Snapshot, asked_by: Username) -> BuildRow:
+    def _ask(
+        self, key: EnvironmentKey, recipe: Recipe, snapshot: Snapshot, asked_by: Username, *, anew: bool = False
+    ) -> BuildRow:
         if self._store.open_build_for(key) is None:
             self._builder.check(recipe)
         crash_point("build:before_create")
@@ -223,9 +237,10 @@ class BuildQueue:
             recipe=recipe,
             fingerprint=self._builder.fingerprint,
             spec=snapshot.resolved.spec.path,
-            request=request_to_json(recipe, snapshot),
+            request=request_to_json(recipe, snapshot, anew=anew),
             asked_by=asked_by,
             max_open=self._max_open,
+            anew=anew,
         )
         crash_point("build:after_create")
         if created:

@@ -16,6 +16,7 @@ from launcher.store.rows import OPEN_STATUSES, BuildRow
 from launcher.store.schema import build_people, builds, environments
 
 _is_open = builds.c.status.in_(OPEN_STATUSES)
+_is_ready = environments.c.status == EnvironmentStatus.READY
 
 
 def _row(mapping: RowMapping) -> BuildRow:
@@ -36,10 +37,12 @@ class BuildCalls(Calls):
         request: Mapping[str, Any],
         asked_by: Username,
         max_open: int,
+        anew: bool = False,
     ) -> tuple[BuildRow, bool]:
         """Put a build in the queue, or join the open one of this environment; whether it was created.
 
-        The environment becomes BUILDING in the same transaction. Raises QueueFull when ``max_open`` builds are open.
+        The environment becomes BUILDING in the same transaction; one that is made ``anew`` stays READY meanwhile.
+        Raises QueueFull when ``max_open`` builds are open.
         """
         with self._database.write_queue() as connection:
             found = connection.execute(sa.select(builds).where(builds.c.environment_key == key, _is_open))
@@ -52,7 +55,7 @@ class BuildCalls(Calls):
                 raise QueueFull(
                     "Too many environments are being built already.", hint="Try again in a minute.", retry_after=60
                 )
-            self._environment_builds(connection, key, recipe, fingerprint)
+            self._environment_builds(connection, key, recipe, fingerprint, anew=anew)
             connection.execute(
                 sa.insert(builds).values(
                     id=build_id,
@@ -182,13 +185,16 @@ class BuildCalls(Calls):
         """Record how an open build ended, and what that makes of its environment, in one transaction.
 
         outcome: what was built, or the error: BuildCancelled makes the build CANCELLED, any other FAILED.
+        An environment that could be used all the time stays as it was when it could not be made anew.
         A build that ended before stays as it was. KeyError when there is no such build.
         """
         now = self._clock()
         values: dict[str, Any] = {"finished": now, "log_bytes": log_bytes}
         if isinstance(outcome, BuiltEnvironment):
             values |= {"status": BuildStatus.SUCCEEDED}
-            environment = ready_values(outcome, now)
+            same = environments.c.reference == outcome.reference
+            sizes = {name: sa.case((same, environments.c[name]), else_=None) for name in ("own_bytes", "shared_bytes")}
+            environment = {**ready_values(outcome, now), **sizes}
         else:
             cancelled = isinstance(outcome, BuildCancelled)
             values |= {
@@ -202,17 +208,19 @@ class BuildCalls(Calls):
         with self._database.write() as connection:
             if connection.execute(sa.update(builds).where(builds.c.id == build_id, _is_open).values(**values)).rowcount:
                 key = sa.select(builds.c.environment_key).where(builds.c.id == build_id).scalar_subquery()
-                connection.execute(sa.update(environments).where(environments.c.key == key).values(**environment))
+                one = sa.update(environments).where(environments.c.key == key)
+                one = one if isinstance(outcome, BuiltEnvironment) else one.where(~_is_ready)
+                connection.execute(one.values(**environment))
             row = connection.execute(query).mappings().first()
         if row is None:
             raise KeyError(build_id)
         return _row(row)
 
     def _environment_builds(
-        self, connection: Connection, key: EnvironmentKey, recipe: Recipe, fingerprint: str
+        self, connection: Connection, key: EnvironmentKey, recipe: Recipe, fingerprint: str, *, anew: bool
     ) -> None:
         now = self._clock()
-        values = {
+        values: dict[str, Any] = {
             "kind": recipe.kind.value,
             "summary": recipe.summary,
             "fingerprint": fingerprint,
@@ -222,6 +230,8 @@ class BuildCalls(Calls):
             "error_message": None,
         }
         statement = self._database.insert(environments).values(key=key, created=now, **values)
+        if anew:
+            values["status"] = sa.case((_is_ready, EnvironmentStatus.READY), else_=EnvironmentStatus.BUILDING)
         connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
 
     def _join(self, connection: Connection, number: int, username: Username) -> None:

@@ -78,6 +78,20 @@ class HistoryCalls(Calls):
                 found.setdefault(EnvironmentKey(row.environment_key), []).append(Username(row.username))
         return found
 
+    def people_of(self, keys: Sequence[EnvironmentKey]) -> Mapping[EnvironmentKey, frozenset[Username]]:
+        """Whose each environment is, of the few that are asked for: who last launched with it, or had it built."""
+        built = (
+            sa.select(builds.c.environment_key, build_people.c.username)
+            .join(builds, builds.c.number == build_people.c.build_number)
+            .where(builds.c.environment_key.in_(keys))
+            .distinct()
+        )
+        people = {key: set(users) for key, users in self.users_of(keys).items()}
+        with self._database.read() as connection:
+            for row in connection.execute(built):
+                people.setdefault(EnvironmentKey(row.environment_key), set()).add(Username(row.username))
+        return {key: frozenset(users) for key, users in people.items()}
+
     def last_build_seconds(self, kind: str, limit: int = 20) -> list[float]:
         """How long the last builds of one kind of recipe took that went well, newest first."""
         query = (

@@ -134,12 +134,15 @@ async def test_a_build_speaks_and_names_its_stages_in_order(harness: Harness) ->
     assert log.text.strip()
 
 
-async def test_two_repositories_with_one_lock_share_one_environment(harness: Harness) -> None:
+async def test_two_repositories_with_one_lock_share_one_environment_unless_it_is_made_anew(harness: Harness) -> None:
     first, second = harness.good(), harness.good()
     assert first.key != second.key
     built = [await harness.builder.build(one, MemoryLog()) for one in (first, second)]
     assert built[0].reference == built[1].reference
     assert len(await harness.builder.references()) == 1
+    anew = await harness.builder.build(replace(first, build_id=BuildId("anew"), anew=True), MemoryLog())
+    assert anew.lock == built[0].lock
+    assert await harness.builder.references() == {anew.reference, built[0].reference}, "somebody may still work in it"
 
 
 async def test_two_builds_of_one_lock_at_the_same_time_make_one_environment(harness: Harness) -> None:

@@ -55,7 +55,7 @@ class GatedBuilder:
             await self.gate(request.key).wait()
             if request.key in self.endings:
                 raise self.endings[request.key]
-            reference = f"env-{request.key[-8:]}"
+            reference = f"env-{request.own_name[-8:]}"
             (self._directory / reference).mkdir(exist_ok=True)
             return BuiltEnvironment(reference, "f" * 64, SessionMode.KERNEL, "3.11", 1)
         finally:

@@ -101,8 +101,8 @@ class Build:
         """
         interpreter = self._workspace.interpreter
         parts = [self._fingerprint, lock.digest, mode.value, str(interpreter.version), str(interpreter.executable)]
-        if lock.local or self._recipe.installs_project or self._recipe.post_build:
-            parts.append(self._request.key)
+        if lock.local or self._recipe.installs_project or self._recipe.post_build or self._request.anew:
+            parts.append(self._request.own_name)
         return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
 
     async def _check_out(self) -> None:

@@ -50,11 +50,11 @@ recipes = st.fixed_dictionaries(
 )
 
 
-@given(recipe=recipes, snapshot=snapshots)
-def test_a_request_comes_back_from_json_as_it_went(recipe, snapshot) -> None:
+@given(recipe=recipes, snapshot=snapshots, anew=st.booleans())
+def test_a_request_comes_back_from_json_as_it_went(recipe, snapshot, anew) -> None:
     assert {field.name for field in fields(Recipe)} == recipe.keys()
-    request = BuildRequest(BuildId("b1"), examples.key(), Recipe(**recipe), snapshot)
-    body = json.loads(json.dumps(request_to_json(request.recipe, request.snapshot)))
+    request = BuildRequest(BuildId("b1"), examples.key(), Recipe(**recipe), snapshot, anew)
+    body = json.loads(json.dumps(request_to_json(request.recipe, request.snapshot, anew=request.anew)))
     assert request_from_json(request.build_id, request.key, body) == request
 
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.errors import BuildCancelled, BuildFailed, BuildNotFound, QueueFull, RecipeUnsupported
-from launcher.models import BuildId, BuildStatus, EnvironmentStatus, Username
+from launcher.models import BuildId, BuildStatus, EnvironmentSize, EnvironmentStatus, Username
 from launcher.store import BuildRow, EnvironmentRow, Store
 from tests.support import examples
 from tests.support.gated_builder import GatedBuilder
@@ -204,6 +204,66 @@ async def test_an_environment_that_vanished_is_built_again(queue, builder) -> No
     again = await ask(queue)
     assert (await queue.wait(again.id)).status is BuildStatus.SUCCEEDED
     assert len(builder.started) == 2
+
+
+async def made(queue, builder, number: int = 1) -> EnvironmentRow:
+    """An environment that is ready, whose next build waits at its gate."""
+    builder.gate(examples.key(number)).set()
+    await queue.wait((await ask(queue, number)).id)
+    builder.gate(examples.key(number)).clear()
+    environment = await queue.ready(examples.key(number))
+    assert environment is not None
+    return environment
+
+
+async def rebuild(queue, by: Username = ANA) -> BuildRow:
+    return await queue.rebuild(examples.key(), examples.recipe(), examples.snapshot(), asked_by=by)
+
+
+async def test_what_is_made_anew_can_be_used_until_the_new_one_is_there(queue, builder, store) -> None:
+    old = await made(queue, builder)
+    store.save_sizes({old.reference: EnvironmentSize(10, 20)})
+    rows = await asyncio.gather(*(rebuild(queue, Username(f"u{number}")) for number in range(5)))
+    assert len({row.id for row in rows}) == 1, "one build, however many ask"
+    meanwhile = await queue.ensure(examples.key(), examples.recipe(), examples.snapshot(), asked_by=ANA)
+    assert isinstance(meanwhile, EnvironmentRow)
+    assert (meanwhile.reference, meanwhile.own_bytes) == (old.reference, 10)
+    builder.gate(examples.key()).set()
+    assert (await queue.wait(rows[0].id)).status is BuildStatus.SUCCEEDED
+    new = await queue.ready(examples.key())
+    assert new.reference != old.reference
+    assert new.own_bytes is None, "nobody measured the new one yet"
+    assert await builder.exists(old.reference), "sessions may run in it: the sweep removes it when none does"
+
+
+@pytest.mark.parametrize("end", ["fails", "is cancelled", "crashes"])
+async def test_making_anew_that_comes_to_nothing_loses_nothing(queue, builder, store, end) -> None:
+    old = await made(queue, builder)
+    builder.endings[examples.key()] = RuntimeError("boom") if end == "crashes" else BuildFailed("No such package.")
+    row = await rebuild(queue)
+    if end == "is cancelled":
+        await builder.until_started(2)
+        await queue.cancel(row.id)
+    else:
+        builder.gate(examples.key()).set()
+    ended = await queue.wait(row.id)
+    assert ended.status is (BuildStatus.CANCELLED if end == "is cancelled" else BuildStatus.FAILED)
+    after = await queue.ready(examples.key())
+    assert (after.reference, after.status, after.error_code) == (old.reference, EnvironmentStatus.READY, None)
+    builder.endings.clear()
+    builder.gate(examples.key()).set()
+    assert (await queue.wait((await rebuild(queue)).id)).status is BuildStatus.SUCCEEDED, "and it can be tried again"
+
+
+async def test_an_environment_that_failed_is_simply_built(queue, builder, store) -> None:
+    builder.endings[examples.key()] = BuildFailed("No such package.")
+    builder.gate(examples.key()).set()
+    await queue.wait((await ask(queue)).id)
+    await queue.wait((await rebuild(queue)).id)
+    assert store.environment(examples.key()).status is EnvironmentStatus.FAILED
+    builder.endings.clear()
+    await queue.wait((await rebuild(queue)).id)
+    assert (await queue.ready(examples.key())) is not None
 
 
 async def test_positions_count_down_as_the_queue_moves(queue, builder) -> None:

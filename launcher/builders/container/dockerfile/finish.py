@@ -15,7 +15,7 @@ from launcher.engine.base import ContainerOrder, Image, ImageConfig
 from launcher.engine.client import Engine
 from launcher.engine.labels import KEY, Kind, ours
 from launcher.errors import BuildFailed
-from launcher.models import BuiltEnvironment, EnvironmentKey, SessionMode
+from launcher.models import BuildRequest, BuiltEnvironment, SessionMode
 
 _SERVER = "jupyterhub-singleuser"
 # The server's own Python is asked where it lives: the interpreter in its first line, or in the second, which
@@ -48,13 +48,13 @@ _FOUND = re.compile(r"^launcher: (/\S*) (\d+\.\d+\.\d+)$", re.MULTILINE)
 _HINT = f"Add `pip install jupyterhub jupyterlab` to it, so that it has {_SERVER} for the user 1000."
 
 
-async def find(engine: Engine, state: Path, key: EnvironmentKey) -> BuiltEnvironment | None:
-    """The environment of a key, if it is there."""
-    return await built_before(engine, state, _lock(key))
+async def find(engine: Engine, state: Path, request: BuildRequest) -> BuiltEnvironment | None:
+    """The environment that is asked for, if it is there."""
+    return await built_before(engine, state, _name(request))
 
 
 async def finish(
-    job: Job, image: str, key: EnvironmentKey, *, environment: Mapping[str, str], base: Image
+    job: Job, image: str, request: BuildRequest, *, environment: Mapping[str, str], base: Image
 ) -> BuiltEnvironment:
     """The environment made of an image. Raises BuildFailed when no session could run in it."""
     prefix, version = await _server(job, image, environment)
@@ -65,14 +65,15 @@ async def finish(
         user="0:0",
         writable_root=True,
     )
+    name = _name(request)
     known = EnvironmentImage(
-        below=base.id, mode=SessionMode.FULL, python=version, lock=_lock(key), packages=(), editable=False
+        below=base.id, mode=SessionMode.FULL, python=version, lock=name, packages=(), editable=False
     )
     # Its shell and all other programs are the image's own, so that this is one more step of a stranger.
     async with run_step(job, order, "Making the image ready for sessions") as container:
-        labels = {**ours(job.config.state_directory, Kind.ENVIRONMENT), KEY: key, NAME: _lock(key), **known.labels()}
+        labels = {**ours(job.config.state_directory, Kind.ENVIRONMENT), KEY: request.key, NAME: name, **known.labels()}
         config = ImageConfig(labels=labels, environment=environment, user="1000:1000", working_directory=HOME)
-        made = await job.engine.commit(container, image_name(job.config.state_directory, _lock(key)), config)
+        made = await job.engine.commit(container, image_name(job.config.state_directory, name), config)
     found = await job.engine.image(made)
     if found is None:
         raise BuildFailed("The environment's image is gone.", hint="Launch again.")
@@ -101,6 +102,6 @@ async def _server(job: Job, image: str, environment: Mapping[str, str]) -> tuple
     raise BuildFailed(f"The image's {_SERVER} does not start.", hint=_HINT)
 
 
-def _lock(key: EnvironmentKey) -> str:
+def _name(request: BuildRequest) -> str:
     """What equal environments have in common: nobody knows what a Dockerfile makes, so only the key itself."""
-    return hashlib.sha256(f"dockerfile {key}".encode()).hexdigest()
+    return hashlib.sha256(f"dockerfile {request.own_name}".encode()).hexdigest()

@@ -48,7 +48,7 @@ class DockerfileWay:
         file = request.recipe.main or "Dockerfile"
         place = self._config.work / request.build_id
         async with self._site.engine() as engine:
-            if (found := await find(engine, self._config.state_directory, request.key)) is not None:
+            if (found := await find(engine, self._config.state_directory, request)) is not None:
                 log.write("An environment of exactly these files exists and is used.\n")
                 return found
             log.stage("fetching")
@@ -95,7 +95,7 @@ async def build_stages(job: Job, dockerfile: Dockerfile, request: BuildRequest) 
             await run.run(stage.instructions, made)
             made |= {stage.name: run, str(number): run}
     job.log.stage("pushing")
-    return await finish(job, run.image, request.key, environment=run.environment, base=job.site.base)
+    return await finish(job, run.image, request, environment=run.environment, base=job.site.base)
 
 
 def _ignored(repository: Path) -> list[str]:

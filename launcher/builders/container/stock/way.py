@@ -71,7 +71,7 @@ class StockWay:
         """Make the image, or find that of the same key."""
         place = self._config.work / request.build_id
         async with self._site.engine() as engine:
-            if (found := await find(engine, self._config.state_directory, request.key)) is not None:
+            if (found := await find(engine, self._config.state_directory, request)) is not None:
                 log.write("An environment of exactly these files exists and is used.\n")
                 return found
             log.stage("fetching")
