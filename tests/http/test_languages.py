@@ -27,21 +27,21 @@ from tests.support.scripted_launches import BUILD
 __all__ = ["_as_it_was", "_gateway", "behind", "gateway", "running", "store"]
 
 TEMPLATES = Path(launcher.__file__).parent / "web" / "templates"
-DATA = ("gh/", "org/", "repo", "notes", "unknown", "main", "alice", "olga", "GitHub", "Git", "Zenodo DOI", "me")
-DATA += (
-    "requirements.txt",
-    "u/r/HEAD",
-    "https://example.org/r",
+DATA = (
+    "gh/",
     "u/",
     "r/",
-    "a:b",
+    "org/",
+    "repo",
+    "notes",
+    "unknown",
+    "main",
     "HEAD",
-    "Binder",
-    "scheduler",
-    "nursery",
-    "a1b2c3d4e5f6",
-    "a1b2c3d4",
+    "requirements.txt",
+    "https://example.org/r",
 )
+DATA += ("alice", "olga", "me", "GitHub", "Git", "Zenodo DOI", "Binder", "a:b")
+DATA += ("scheduler", "nursery", "a1b2c3d4e5f6", "a1b2c3d4")
 WALKS = {
     "lists": {"about", "build", "builds", "delete_environment", "delete_home", "documents", "environments", "error"}
     | {"errors", "home"},
@@ -138,12 +138,11 @@ def test_every_page_of_lists(web, store, walk, running, olga):
 def test_every_page_of_a_launch(web, walk, base, browser):
     web.launches.trust = Trust.UNKNOWN
     web.launches.dask_choice = True
-    nobody, origin = Person(ALICE), re.match(r"http://[^/]+", base)[0]
+    refusal = DaskPolicy(scope="a:b").refusal(Person(ALICE), HomeKind.PERSONAL)
+    origin = re.match(r"http://[^/]+", base)[0]
     for number, status in enumerate((None, *EnvironmentStatus)):
         web.launches.environment = status
-        web.launches.dask_reason = ("", DaskPolicy(scope="a:b").refusal(nobody, HomeKind.PERSONAL), "Odd.", None)[
-            number
-        ]
+        web.launches.dask_reason = ("", refusal, "Odd.", None)[number]
         walk.open("v2/gh/u/r/HEAD", name=f"launch of {status}")
     web.launches.problem = "apt.txt cannot be used here."
     walk.open("v2/gh/u/r/HEAD", name="a launch that cannot be")
@@ -172,16 +171,14 @@ def test_the_page_of_links(web, walk, base, browser):
     assert (walk.wrong, walk.shown) == ({}, WALKS["links"])
 
 
-def test_the_pages_of_clusters(gateway, behind, walk, base, browser, web):
+def test_the_pages_of_clusters(gateway, behind, walk, web):
     web.fresh(languages=languages.languages())
     listed(gateway)
     walk.open("clusters", name="no clusters")
     live = cluster(ONE, user="alice", title="org/notes", started=ago(minutes=5), idle_seconds=130, keep_hours=2)
-    busy = cluster(
-        TWO, user="bob", title="", minimum=0, maximum=8, idle_seconds=0, reason="It starts.", status="starting"
-    )
+    busy = cluster(TWO, user="olga", title="", minimum=0, maximum=8, idle_seconds=0, reason="It starts.")
     over = cluster(THREE, status="failed", reason="Its memory was used up.", started=ago(hours=3), stopped=ago(hours=1))
-    listed(gateway, live, {**busy, "user": "olga"}, over, limits=LIMITS, used={"clusters": 2})
+    listed(gateway, live, {**busy, "status": "starting"}, over, limits=LIMITS, used={"clusters": 2})
     walk.open("clusters")
     with_logs(gateway, ONE, scheduler="one\n", nursery="", a1b2c3d4e5f6="two\n")
     for process in ("", "/scheduler", "/nursery", "/nope"):
