@@ -39,7 +39,7 @@ from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
 from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
-from launcher.runtimes import environment_users, make_builder, regular_sessions, wait_for_runtime
+from launcher.runtimes import environment_users, machine_sizes, make_builder, regular_sessions, wait_for_runtime
 from launcher.sealed import Once, SealedTalk
 from launcher.sessions.documents import Documents
 from launcher.sessions.flights import Flights
@@ -49,6 +49,7 @@ from launcher.sessions.mine import MyLaunches
 from launcher.sessions.new_session import NewSession
 from launcher.sessions.parts import LaunchParts
 from launcher.sessions.project_homes import ProjectHomes
+from launcher.sessions.rebuild import Rebuilds
 from launcher.sessions.service import LaunchService
 from launcher.sessions.spawn_starts import SpawnStarts
 from launcher.sources.providers import SourcesConfig
@@ -252,7 +253,15 @@ async def running_service(
         sources = _sources(settings)
         signer = TicketSigner(settings.ticket_secret)
         parts = LaunchParts(
-            sources, builder, builds, store, settings.trust_policy, signer, address.hub_api_url, settings.dask
+            sources,
+            builder,
+            builds,
+            store,
+            settings.trust_policy,
+            signer,
+            address.hub_api_url,
+            settings.dask,
+            await asyncio.to_thread(machine_sizes, settings),
         )
         clusters = _clusters(settings, address, parts)
         if clusters is not None:

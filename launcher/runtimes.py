@@ -16,11 +16,13 @@ from launcher.builders.process.config import ProcessBuilderConfig
 from launcher.builders.uv.egress import EgressMode
 from launcher.builders.uv.limits import BuildLimits
 from launcher.config import Settings
+from launcher.control_groups import CPU, MEMORY, enforceable
 from launcher.dask.base import ClusterRuntime
 from launcher.engine.config import ContainerSettings
 from launcher.errors import EngineUnavailable, LauncherError
 from launcher.findings import Finding
 from launcher.policy.environments import ListedEnvironments
+from launcher.policy.sizes import Enforceable, MachineSizes
 from launcher.server_environment import is_current, make_server_environment
 from launcher.sessions.session_offer import RegularSessions
 
@@ -124,6 +126,20 @@ def _allows_image(patterns: tuple[str, ...], name: str) -> bool:
     return is_allowed_image(name, patterns)
 
 
+def machine_sizes(settings: Settings) -> MachineSizes:
+    """The operator's sizes, with the figures that this machine enforces.
+
+    Raises EngineUnavailable or EngineError. Not for a thread with an event loop: the engine is asked.
+    """
+    if not settings.machine_sizes:
+        return MachineSizes()
+    if settings.containers is not None:
+        from launcher.engine.prepare import engine_limits
+
+        return MachineSizes(settings.machine_sizes, Enforceable.of(engine_limits(settings.containers, settings.state)))
+    return MachineSizes(settings.machine_sizes, Enforceable.of(enforceable()))
+
+
 def make_clusters(settings: Settings) -> ClusterRuntime:
     """What runs Dask clusters in the configured runtime."""
     from launcher.dask.nurseries.runtime import NurseryClusters
@@ -162,6 +178,8 @@ def runtime_findings(settings: Settings) -> Iterator[Finding]:
         server = Path(settings.server_environment)
         hint = f"Make it: launcher server-environment {server}"
         yield Finding(good=is_current(server), what="server environment", hint=hint)
+        if settings.machine_sizes:
+            yield _limits(settings)
 
 
 def make_ready(settings: Settings, say: Callable[[str], None]) -> Callable[[], None]:
@@ -184,6 +202,21 @@ def make_ready(settings: Settings, say: Callable[[str], None]) -> Callable[[], N
         say("Making the server environment (once)…")
         make_server_environment(server)
     return lambda: None
+
+
+def _limits(settings: Settings) -> Finding:
+    """Whether what machine sizes promise is true on this machine."""
+    wanted = {
+        MEMORY: any(size.memory_bytes is not None for size in settings.machine_sizes),
+        CPU: any(size.cpus is not None for size in settings.machine_sizes),
+    }
+    missing = [limit for limit, asked in wanted.items() if asked and limit not in enforceable()]
+    hint = (
+        "Pages show no figures of machine sizes for what is not limited. Run the hub as root, or delegate control "
+        "groups to it: `Delegate=cpu memory pids` and `DelegateSubgroup=hub` in its systemd unit."
+    )
+    what = ", ".join(missing or [limit for limit, asked in wanted.items() if asked]) or "none asked for"
+    return Finding(good=not missing, what=f"limits of machine sizes: {what}", hint=hint)
 
 
 def _sandbox() -> Finding:

@@ -82,6 +82,11 @@ def engine_findings(settings: ContainerSettings, state: Path) -> Iterator[Findin
     yield Finding(good=not missing, what=f"limits of containers: {', '.join(missing or _LIMITS)}", hint=hint)
 
 
+def engine_limits(settings: ContainerSettings, state: Path) -> frozenset[str]:
+    """Which limits of containers the engine can enforce. Raises EngineUnavailable or EngineError."""
+    return _ask(find_engine(settings.engine, state), Engine.info).limits
+
+
 def base_image_finding(settings: ContainerSettings, state: Path) -> Finding:
     """Whether the base image is there."""
     name = base_image_name(settings)
