@@ -98,6 +98,21 @@ def test_a_trusted_repository_goes_straight_on_and_a_reload_joins_its_build(up, 
     up.stop_sessions()
 
 
+def test_a_pull_request_of_a_trusted_repository_asks_first_and_launches_the_request(up, page, repository, git_server):
+    spec = repository("trusted-asked-to-merge", {"hello.txt": "ours\n"})
+    commit(git_server.directory / "trusted-asked-to-merge", {"theirs.txt": "theirs\n"}, branch="refs/pull/1/head")
+    page.goto(
+        f"{up.service}go?repository={requests.utils.quote(spec.removesuffix('main'))}refs/pull/1/head&path=theirs.txt"
+    )
+    expect(page.locator("dl.facts")).to_contain_text("pull or merge request")
+    expect(page.get_by_role("radio", name="In a project home")).to_be_checked()
+    press(page, "Launch")
+    in_session(up, page)
+    expect(page.get_by_role("textbox", name="Name: theirs.txt")).to_be_visible()
+    assert (up.state / "homes" / up.user / "trusted-asked-to-merge").exists() is False
+    up.stop_sessions()
+
+
 def test_a_closed_page_leaves_the_build_going_and_the_link_finds_it_again(up, logged_in, repository, gates):
     spec = repository("trusted-closed", {"postBuild": gates.script("closed")})
     page = logged_in.new_page()
