@@ -217,6 +217,7 @@ def _web_parts(
         settings=web,
         clusters=clusters,
         environments=EnvironmentCatalogue(parts.store, collector),
+        rebuilds=Rebuilds(parts),
         documents=Documents(parts.sources, settings.trust_policy),
         health_checks=(partial(_hub_answers, address.hub_api_url),),
         extra_handlers=(redeem, *sealed_routes(form)),

@@ -52,6 +52,7 @@
     │   ├── DaskUnavailable        the gateway is off or does not answer
     │   └── ClusterStartFailed     the cluster could not be started
     ├── EnvironmentInUse           a session, a build or a pin keeps it from being removed
+    ├── RebuildImpossible          what an environment was built from is not known any more
     ├── HubUnavailable
     ├── RateLimited
     └── OperatorError              configuration or machine; the operator can mend it
@@ -411,6 +412,13 @@ class EnvironmentInUse(LauncherError):
     """The environment cannot be removed now: it is pinned, being built, or a session runs in it."""
 
     code = "environment_in_use"
+    http_status = 409
+
+
+class RebuildImpossible(LauncherError):
+    """The environment cannot be made anew, because what it was built from is not known any more."""
+
+    code = "rebuild_impossible"
     http_status = 409
 
 

@@ -9,7 +9,7 @@ from tornado.web import authenticated
 
 from launcher.errors import EnvironmentNotFound
 from launcher.models import EnvironmentKey
-from launcher.web.environments_api import LONGEST_SEARCH, catalogue_of
+from launcher.web.environments_api import LONGEST_SEARCH, catalogue_of, rebuild, rebuildable
 from launcher.web.pages import NavigatedHandler
 
 _ENVIRONMENTS_OF_A_PAGE = 50
@@ -33,6 +33,7 @@ class EnvironmentsPageHandler(NavigatedHandler):
             after=after,
             following=urlencode({**asked, "after": page.following}) if page.following else None,
             first=urlencode(asked),
+            rebuildable=rebuildable(self, page),
             xsrf_token=self.xsrf_for_forms(),
         )
 
@@ -53,6 +54,15 @@ class PinEnvironmentHandler(_ButtonHandler):
         pinned = self.get_body_argument("pinned", "") == "1"
         await catalogue_of(self).pin(self.require_visitor().person, EnvironmentKey(key), pinned=pinned)
         self.back()
+
+
+class RebuildEnvironmentHandler(NavigatedHandler):
+    """``/environments/<key>/rebuild``."""
+
+    async def post(self, key: str) -> None:
+        """Have it made anew and show the build."""
+        self.require_visitor()
+        self.redirect(f"{self.web.service_prefix}builds/{await rebuild(self, key)}", status=HTTPStatus.SEE_OTHER)
 
 
 class DeleteEnvironmentHandler(_ButtonHandler):

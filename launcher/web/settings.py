@@ -18,6 +18,7 @@ from launcher.sessions.documents import Documents
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.mine import MyLaunches
 from launcher.sessions.new_session import NewSession
+from launcher.sessions.rebuild import Rebuilds
 from launcher.sources.base import Sources
 from launcher.web.words import Languages
 
@@ -84,7 +85,7 @@ class WebParts:
     """Everything handlers may talk to, in tornado's ``settings["parts"]``.
 
     hub_auth: None makes one from the ``JUPYTERHUB_*`` environment of a service. clusters: None on a hub without Dask.
-    environments: None where nobody keeps a list of them. documents: None shows no READMEs.
+    environments, rebuilds: None where nobody keeps a list of them. documents: None shows no READMEs.
     health_checks: asked by ``/health``. extra_handlers: tornado route tuples with full paths, before all of ours.
     """
 
@@ -98,5 +99,6 @@ class WebParts:
     clusters: Clusters | None = None
     health_checks: Sequence[HealthCheck] = ()
     environments: EnvironmentCatalogue | None = None
+    rebuilds: Rebuilds | None = None
     documents: Documents | None = None
     extra_handlers: Sequence[tuple[Any, ...]] = ()

@@ -35,6 +35,7 @@ from launcher.sessions.mine import MyLaunches
 from launcher.sessions.new_session import NewSession
 from launcher.sessions.parts import LaunchParts
 from launcher.sessions.project_homes import ProjectHomes
+from launcher.sessions.rebuild import Rebuilds
 from launcher.sessions.session_offer import RegularSessions
 from launcher.store import Store
 from launcher.tickets import TicketSigner
@@ -86,6 +87,7 @@ class WebThread:
         queue = BuildQueue(self.store, builder, logs)
         signer = TicketSigner(SECRET.decode())
         parts = LaunchParts(self.sources, builder, queue, self.store, self.policy, signer, hub_auth.api_url)
+        self.rebuilds = Rebuilds(parts)
         self.new_session = NewSession(parts, Flights(queue), RegularSessions())
         self.collector = Collector(
             RetentionParts(self.store, builder, queue, logs),
@@ -138,6 +140,7 @@ class WebThread:
             hub_auth=self._hub_auth,
             clusters=self.clusters,
             environments=EnvironmentCatalogue(self.store, self.collector),
+            rebuilds=self.rebuilds,
         )
 
     def fresh(self, **changes: Any) -> None:
@@ -145,6 +148,7 @@ class WebThread:
 
         def change() -> None:
             self.launches = ScriptedLaunches()
+            self.sources.branch = None
             parts = dataclasses.replace(self.parts(), settings=dataclasses.replace(self.settings, **changes))
             self.application.settings.update(make_application(parts).settings)
 
