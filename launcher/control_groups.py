@@ -224,7 +224,7 @@ def _furnish(group: Path, settings: Iterable[dict[str, str]]) -> Path:
 
 def _write(file: Path, value: str) -> None:
     """Write into a file of the kernel, which must be there."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
     try:
         os.write(descriptor, value.encode())
     finally:
