@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import structlog
 from tornado.web import RequestHandler
 
-from launcher.errors import BuildError, LauncherError
+from launcher.errors import BuildError, ConfirmationRequired, LauncherError
 from launcher.models import BuildId, LaunchPlan
 from launcher.sealed import ASK_PATH, Once, Question, SealedTalk
 from launcher.sessions.new_session import NewSession
@@ -148,10 +148,12 @@ class CheckHandler(SealedHandler):
         return f"{question.server_name}/{question.body['start']}"
 
     def told(self, question: Question, error: LauncherError) -> dict[str, Any]:
-        """With the way to the build that it is about."""
+        """With the way to the build that it is about, or to where a repository can be trusted."""
         told = super().told(question, error)
         if self._build_id is not None and isinstance(error, BuildError):
             told["link"] = self.link_to_build(self._build_id, self.words(question))
+        if isinstance(error, ConfirmationRequired):  # only pages of ours know that the person themselves says so
+            told["link"] = {"href": f"{self.parts.address}new", "label": self.words(question).t("hub_form.trust")}
         return told
 
     def link_to_build(self, build_id: BuildId, words: Words) -> dict[str, str]:
