@@ -21,7 +21,9 @@ from benchmarks.containers import (
     start_in_container,
     unseen_in_container,
 )
+from benchmarks.long_log import long_log
 from benchmarks.memory import idle_sessions
+from benchmarks.pages import waiting_page
 from benchmarks.rounds import say
 from benchmarks.stage import Stage
 from benchmarks.tables import Measurement
@@ -55,6 +57,8 @@ def measurements(*, quick: bool, repeats: int | None) -> dict[str, Callable[[Sta
         "B10": lambda stage: notebook_in_container(stage, times(7, 2)),
         "B11": lambda stage: start_in_container(stage, times(15, 2), times(3, 1), 3 if quick else 20),
         "B12": lambda stage: bytes_per_environment(stage, times(5, 2)),
+        "B13": lambda stage: waiting_page(stage, times(15, 3)),
+        "B14": lambda stage: long_log(stage, times(10, 3)),
     }
 
 
