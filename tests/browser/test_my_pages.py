@@ -6,24 +6,29 @@ The Hub, the web and the store are real; launches are scripted.
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
 from playwright.sync_api import expect
 
 from launcher.errors import RefNotFound
-from launcher.models import EnvironmentSize, HomeKind, ServerName
+from launcher.models import EnvironmentSize, HomeKind, ServerName, Trust
 from launcher.sessions.base import LaunchEvent
 from tests.http.conftest import base, hub, planned_hub, running_web, web, web_socket
 from tests.http.test_builds import ALICE, BOB, ask, failed, wipe
 from tests.http.test_environments import ready
 from tests.http.test_mine import launched, project_home, resolved, servers_of
-from tests.support import examples
+from tests.support import examples, languages
 from tests.support.browser import accessibility_problems, profile, shot
 from tests.support.running import eventually
+from tests.support.scripted_launches import BUILD
 
 __all__ = ["base", "hub", "planned_hub", "running_web", "web", "web_socket"]
 
 EVIL = "<img src=x onerror=alert(1)>"
+DATA = ("an-organisation-with-a-long-name", "a-repository-with-a-rather-long-name-as-people-do-give-them", EVIL)
+DATA += ("gh/", "u/", "r/", "org/", "repo", "notes", "main", "HEAD", "requirements.txt", "https://example.org/r")
+DATA += ("alice", "olga", "bob", "me", "GitHub", "Git", "Zenodo DOI", "Binder")
 LONG = "a-repository-with-a-rather-long-name-as-people-do-give-them"
 
 
@@ -86,21 +91,31 @@ def wide(page) -> int:
     return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 
 
-@pytest.mark.parametrize("look", [("light", 1100), ("dark", 360)])
+def problems_of(page, name) -> dict:
+    """What is wrong with the page as it is now: accessibility, width, words that are in no words file."""
+    found = {name: accessibility_problems(page)}
+    found[f"{name} is too wide by"] = [by for by in [wide(page)] if by > 0]
+    if page.locator("html").get_attribute("lang") != "en":
+        found[f"{name} in another language"] = languages.untranslated(page.content(), DATA)
+    return {what: wrong for what, wrong in found.items() if wrong}
+
+
+@pytest.mark.parametrize("look", [("light", 1100, "en"), ("dark", 360, "en"), ("light", 360, languages.TAG)])
 def test_every_page_is_accessible_and_fits(web, base, person, filled_home, look):
-    (scheme, width), store = look, web.store
+    (scheme, width, language), store = look, web.store
     wipe(store)
-    alice, olga = (person(name, color_scheme=scheme) for name in ("alice", "olga"))
+    web.fresh(languages=languages.languages())
+    t = languages.languages().best(language).t
+    alice, olga = (person(name, color_scheme=scheme, locale=language) for name in ("alice", "olga"))
     for page in (alice, olga):
         page.set_viewport_size({"width": width, "height": 800})
+        # Pages where something goes on load themselves again, which would end a slow look at them.
+        page.route("**/refresh-*.js", lambda route: route.abort())
     wrong = {}
 
     def check(page, name):
-        shot(page, f"{name}-{scheme}-{width}")
-        if problems := accessibility_problems(page):
-            wrong[name] = problems
-        if wide(page) > 0:
-            wrong[f"{name} is too wide"] = [wide(page)]
+        shot(page, f"{name}-{scheme}-{width}" + ("" if language == "en" else "-rtl"))
+        wrong.update(problems_of(page, name))
 
     olga.goto(f"{base}/")
     check(olga, "home-empty")
@@ -116,15 +131,35 @@ def test_every_page_is_accessible_and_fits(web, base, person, filled_home, look)
     check(alice, "delete-home")
     olga.goto(f"{base}/environments")
     check(olga, "environments-operator")
-    olga.get_by_role("link", name="Remove gh/org/repo-3/main").click()
+    olga.get_by_role("link", name=t("environments.delete_name", name="gh/org/repo-3/main")).click()
     check(olga, "delete-environment")
     alice.goto(f"{base}/links")
-    alice.get_by_label("Repository any address").fill("https://github.com/org/course/blob/main/start.ipynb")
-    expect(alice.get_by_text("A launch of this works.")).to_be_visible()
+    alice.locator("#repository").fill("https://github.com/org/course/blob/main/start.ipynb")
+    expect(alice.get_by_text(t("links.works"))).to_be_visible()
     check(alice, "links-results")
-    alice.get_by_label("Repository any address").fill("https://github.com/org")
+    alice.locator("#repository").fill("https://github.com/org")
     expect(alice.get_by_role("alert")).to_contain_text("of no repository")
     check(alice, "links-problem")
+    assert wrong == {}
+
+
+def test_a_launch_reads_from_right_to_left(web, base, person):
+    web.fresh(languages=languages.languages())
+    t, wrong = languages.made_up().t, {}
+    page = person("alice", "links", locale=languages.TAG)
+    page.set_viewport_size({"width": 360, "height": 800})
+    web.launches.trust = Trust.UNKNOWN
+    page.goto(f"{base}/v2/gh/u/r/HEAD")
+    wrong |= problems_of(page, "asked")
+    refused = {"code": "recipe_invalid", "hint": "Mend it.", "status_code": 422}
+    web.launches.script, web.launches.pause_after = (*BUILD[:4], LaunchEvent("failed", "No.\n", refused)), 4
+    page.get_by_role("button", name=t("launch.button"), exact=True).click()
+    expect(page.get_by_role("log")).to_contain_text("Installed 12 packages")
+    wrong |= problems_of(page, "going on")
+    shot(page, "launching-light-360-rtl")
+    web.loop.call_soon_threadsafe(web.launches.go_on.set)
+    expect(page.get_by_role("alert")).to_contain_text(t("codes.recipe_invalid"))
+    wrong |= problems_of(page, "failed")
     assert wrong == {}
 
 
@@ -148,6 +183,73 @@ def test_links_answer_while_one_types_and_keep_nothing(store, web, base, person)
     assert page.url == f"{base}/links"
     page.reload()
     expect(page.get_by_label("Repository any address")).to_have_value("")
+
+
+def test_links_by_keyboard_follow_what_is_pasted_and_are_copied(store, web, base, person):
+    web.sources.branch = "feature/x"
+    page = person("alice", "links")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_label("Repository any address").focus()
+    page.keyboard.insert_text("[course](https://github.com/org/course/blob/feature/x/n/a.ipynb).")
+    launch = page.get_by_label("Link for a mail")
+    expect(launch).to_have_value(f"{base}/v2/gh/org/course/feature/x?labpath=n/a.ipynb")
+    expect(page.get_by_text("A launch of this works.")).to_be_visible()
+    launch.focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Copy Link")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Copy Link")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == launch.input_value()
+    web.sources.branch = "unreachable"
+    page.get_by_label("File or directory").fill("b.ipynb")
+    expect(page.get_by_text("did not say where the branch ends")).to_be_visible()
+    page.get_by_label("Repository any address").fill("https://git.test/o/r/pulls/3")
+    expect(page.get_by_text("This link follows a pull or merge request")).to_be_visible()
+    expect(page.get_by_label("nbgitpuller link brings")).to_be_hidden()
+    asked = []
+    page.on("request", lambda request: asked.append(request.headers.get("referer", "")))
+    page.get_by_role("link", name="Launch", exact=True).click()
+    expect(page).to_have_url(re.compile("/refs/pull/3/head"))
+    assert "git.test" not in asked[0], "the page that was left is named without what was typed"
+    page.go_back()
+    expect(page.get_by_label("Repository any address")).to_have_value("")
+    page.context.clear_cookies()
+    page.get_by_label("Repository any address").fill("org/course")
+    expect(page.get_by_role("alert")).to_contain_text("Load the page again, then repeat.")
+
+
+def test_every_page_works_without_a_script(store, web, base, person, filled_home):
+    filled_home(store, web)
+    page = person("alice", java_script_enabled=False)
+    page.get_by_text("More about org/notes/main").click()
+    page.get_by_role("button", name="Trust it no longer").click()
+    expect(page.get_by_text("trusted by you")).to_have_count(0)
+    page.get_by_role("link", name="Builds", exact=True).click()
+    page.get_by_label("Status").select_option("failed")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_role("link", name="repo-1").click()
+    expect(page.get_by_role("alert")).to_contain_text("Line 3 is no requirement.")
+    expect(page.locator("pre")).to_contain_text("Collecting package-299")
+    page.get_by_role("link", name="Environments", exact=True).click()
+    expect(page.get_by_role("link", name="gh/org/repo-3/main")).to_have_count(1)
+
+
+def test_a_slow_network_shows_words_first_and_loses_nothing(store, web, base, person):
+    web.launches.script, web.launches.pause_after = BUILD, 4
+    page = person()
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    slow = {"offline": False, "latency": 400, "downloadThroughput": 50_000, "uploadThroughput": 20_000}
+    network.send("Network.emulateNetworkConditions", slow)
+    page.goto(f"{base}/v2/gh/u/r/HEAD", wait_until="commit")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert not page.evaluate(
+        "performance.getEntriesByType('resource').some((one) => /launch-.*js$/.test(one.name) && one.responseEnd > 0)"
+    )
+    expect(page.get_by_role("log")).to_contain_text("Installed 12 packages")
+    web.loop.call_soon_threadsafe(web.launches.go_on.set)
+    expect(page).to_have_url(re.compile("/user/someone/"))
+    assert len(web.launches.requests) == 1
 
 
 def test_links_without_a_script(store, base, person):

@@ -74,7 +74,6 @@ def test_the_repository_says_where_a_branch_ends(web, base, api):
     web.sources.branch = "unreachable"
     links = made(api, base, repository=address)["links"]
     assert (links["launch"], links["notes"]) == (f"{base}/v2/gh/o/r/feature?labpath=x/n/a.ipynb", ["guessed"])
-    web.sources.branch = None
 
 
 def test_a_link_that_follows_a_request_to_merge_says_so(web, base, browser):
