@@ -72,7 +72,7 @@ class _Reader(HTMLParser):
         attributes = dict(attrs)
         if tag == "html":
             self.language = (attributes.get("lang"), attributes.get("dir"))
-        hidden = tag in _NOT_SHOWN or attributes.get("lang") == "en"
+        hidden = tag in _NOT_SHOWN or attributes.get("lang") == "en" or attributes.get("role") == "log"
         if not hidden and not self._is_hidden():
             self.said += [value for name, value in attrs if name in _READ and value]
         if tag not in _VOID:
