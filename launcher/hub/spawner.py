@@ -19,6 +19,7 @@ from launcher.hub.dask import session_variables, withhold
 from launcher.hub.redeem import redeem
 from launcher.models import LaunchPlan
 from launcher.sessions.names import is_launch_server
+from launcher.sessions.session_choices import FIELDS
 from launcher.tickets import TicketSigner
 
 
@@ -81,8 +82,12 @@ class LaunchSpawnerMixin(HasTraits):
         return await redeem(self._service_url(), ticket, user=self.user.name, server_name=self.name, signer=signer)
 
     async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
-        """Keep our ticket out of the operator's own handling of options, which would warn about it at every launch."""
-        others = {name: value for name, value in user_options.items() if name != "ticket"}
+        """Keep our ticket, and the choices beside it, out of the operator's own handling of options.
+
+        It would warn about them at every launch.
+        """
+        ours = {"ticket", *FIELDS} if "ticket" in user_options else set()
+        others = {name: value for name, value in user_options.items() if name not in ours}
         await super()._run_apply_user_options(others)  # type: ignore[misc]
 
     def may_use_dask(self) -> bool:

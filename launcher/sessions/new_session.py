@@ -97,7 +97,8 @@ class NewSession:
             if (url := await self._there(hub, request, say)) is not None:  # somebody was quicker while we built
                 return url
             say(LaunchEvent("launching", "Launching server...\n"))
-            return await start_server(self._parts, hub, plan, say, dask=self.may_use_dask(person))
+            dask, chosen = self.may_use_dask(person), request.choices.to_fields()
+            return await start_server(self._parts, hub, plan, say, dask=dask, remembered=chosen)
 
     async def _there(self, hub: HubClient, request: NewSessionRequest, say: Say) -> str | None:
         """The URL path of the session that is there already, for who follows its start. Raises SessionRunning."""

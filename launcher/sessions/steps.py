@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from launcher.crashpoints import crash_point
 from launcher.errors import BuildFailed, SessionStartFailed
 from launcher.models import LaunchPlan, ServerName, Snapshot, Username
@@ -51,16 +53,25 @@ def content_of(snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-async def start_server(parts: LaunchParts, hub: HubClient, plan: LaunchPlan, say: Say, *, dask: bool) -> str:
+async def start_server(
+    parts: LaunchParts,
+    hub: HubClient,
+    plan: LaunchPlan,
+    say: Say,
+    *,
+    dask: bool,
+    remembered: Mapping[str, str] | None = None,
+) -> str:
     """Start the server of a plan with a ticket; returns its URL path when it is ready.
 
-    ``dask``: its token may ask for clusters. Raises SessionStartFailed.
+    ``dask``: its token may ask for clusters. ``remembered``: options that the Hub keeps beside the ticket, for a start
+    of its own that names none. Raises SessionStartFailed.
     """
     name = ServerName(plan.server_name)
     token, ticket = parts.signer.sign(plan.user, name, dask=dask)
     parts.store.issue_ticket(ticket.jti, plan, ticket.expires)
     crash_point("launch:ticket_issued")
-    await hub.start(plan.user, name, {"ticket": token})
+    await hub.start(plan.user, name, {**(remembered or {}), "ticket": token})
     crash_point("launch:start_requested")
     await follow_start(hub, plan.user, name, say)
     server = await hub.server(plan.user, name)

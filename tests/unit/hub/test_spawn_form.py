@@ -137,6 +137,24 @@ async def test_a_start_that_may_build_gets_more_time_and_the_session_does_not() 
     assert one.start_timeout == 60
 
 
+@pytest.mark.parametrize(("name", "kept"), [("", {"size": "large"}), ("notes-" + "a" * 20, None)])
+async def test_the_hub_remembers_the_choices_of_a_regular_session_and_never_its_ticket(
+    name: str, kept: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[bool] = []
+    one = spawner()
+    one.orm_spawner = SimpleNamespace(name=name, user_options=None)
+    one.user.db = SimpleNamespace(commit=lambda: commits.append(True))
+    one.user_options = {"size": "large", "ticket": "signed"}
+
+    async def redeemed(ticket: str) -> str:
+        return f"plan of {ticket}"
+
+    monkeypatch.setattr(one, "_redeem", redeemed)
+    assert await one.redeem_plan() == "plan of signed"
+    assert (one.orm_spawner.user_options, bool(commits)) == (kept, kept is not None)
+
+
 async def test_everybody_who_looks_at_a_start_hears_all_of_it() -> None:
     progress = StartProgress()
     progress.say("first")
