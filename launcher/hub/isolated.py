@@ -108,7 +108,8 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
 
     def describe(self, plan: LaunchPlan | None) -> dict[str, Any]:
         """What the session's first program is told."""
-        return describe_session(plan, arguments=self.get_args(), dask=self.launch_settings.dask is not None)
+        dask = self.launch_settings.dask is not None
+        return describe_session(plan, arguments=self.get_args(), dask=dask, launches=self._service_path())
 
     async def start(self) -> tuple[str, int]:
         """Start the session; returns when it serves. Raises HTTPError with words for the person."""

@@ -34,10 +34,11 @@ _OVERLAY_PARTS = ("repository", "home")
 DESCRIPTION_NAME = "session.json"
 
 
-def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str], dask: bool) -> dict[str, Any]:
+def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str], dask: bool, launches: str) -> dict[str, Any]:
     """The JSON that the session's first program reads; see ``launcher/hub/inside/session.py``.
 
-    ``arguments`` are the Hub's for the single-user server; ``dask``: the hub has Dask-Gateway.
+    ``arguments`` are the Hub's for the single-user server; ``dask``: the hub has Dask-Gateway; ``launches``: path of
+    the page of one's launches.
     """
     description: dict[str, Any] = {
         "home": HOME,
@@ -45,6 +46,7 @@ def describe_session(plan: LaunchPlan | None, *, arguments: Sequence[str], dask:
         "server": ["-m", "jupyterhub.singleuser", *arguments],
         "ready_socket": f"{RUN}/{SOCKET_NAME}",
         "dask": dask,
+        "launches": launches,
         "variables": f"{SHARED}/{VARIABLES_NAME}/{VARIABLES_FILE}",
     }
     if plan is None:

@@ -50,6 +50,12 @@ def test_an_unknown_repository_asks_first_and_launch_ends_in_jupyterlab_with_the
         page.keyboard.press("Control+Enter")
         expect(page.locator(".jp-OutputArea-output").first).to_have_text("42")
         shot(page, "session")
+        page.get_by_role("menuitem", name="File", exact=True).click()
+        with context.expect_page() as opened:
+            page.get_by_role("menuitem", name="My launches").click()
+        expect(opened.value.get_by_role("heading", level=1, name="My launches")).to_be_visible()
+        expect(opened.value.get_by_role("link", name=re.compile("^Open .*first"))).to_be_visible()
+        opened.value.close()
 
         again = context.new_page()
         again.goto(launch_link(up, spec))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5  # seconds to deliver one message
 EXTENSION = "launcher_session_ready"  # the name the extension below has inside the Jupyter server
+LAUNCHES = "launcher_launches"  # the name of the one that tells pages where the launches are
 DASK_PANEL = "launcher_dask_panel"  # and the one of `dask_panel`, which cannot be imported to ask for it
 
 

@@ -44,6 +44,7 @@ def main(settings_file: Path) -> None:
     extension = ready.Extension(listener, lambda: _restore(restored))
     _provide_extension(ready.EXTENSION, extension.load)
     _provide_extension(ready.DASK_PANEL, lambda server: importlib.import_module(f"{here.name}.dask_panel").load(server))
+    _provide_extension(ready.LAUNCHES, lambda server: _tell_pages(server, settings["launches"]))
     sys.argv = [settings["module"], *settings["arguments"]]
     runpy.run_module(settings["module"], run_name="__main__", alter_sys=True)
 
@@ -54,6 +55,11 @@ def _provide_extension(name: str, load: Callable[[Any], None]) -> None:
     module._jupyter_server_extension_points = lambda: [{"module": name}]  # type: ignore[attr-defined] # noqa: SLF001 - the name Jupyter Server asks for
     module._load_jupyter_server_extension = load  # type: ignore[attr-defined] # noqa: SLF001
     sys.modules[name] = module
+
+
+def _tell_pages(server: Any, launches: str) -> None:
+    """Let JupyterLab and Notebook know where the page of one's launches is, a path on the hub."""
+    server.web_app.settings.setdefault("page_config_data", {})["launcherLaunches"] = launches
 
 
 def _without_node(path: str) -> str:

@@ -13,6 +13,7 @@ The session file is one JSON object::
     start         path of the repository's start script inside the content, or null
     overlay       {"repository": path, "home": path}, both optional: what postBuild left
     ready_socket  path of the unix socket that hears about progress, or null
+    launches      path on the hub of the page of one's launches, or null
     dask          whether the hub has Dask-Gateway, with everything in the variables that its clients read
     variables     path of the file in which `serve` leaves what kernels see, for the session's clusters, or null
     runtime       directory for this server's private files, outside the home; default: the system's temporary one
@@ -37,10 +38,11 @@ from .content import put_in_place
 from .kernel_layer import make_layer, running_environment, write_kernelspecs
 from .overlay import copy_absent
 from .problem import Problem
-from .ready import DASK_PANEL, EXTENSION, Listener
+from .ready import DASK_PANEL, EXTENSION, LAUNCHES, Listener
 from .wanted import Content
 
 PANEL_DIRECTORY = Path("share", "launcher", "dask-panel")  # in the server environment; JupyterLab does not look there
+OWN_EXTENSIONS = "labextensions"  # of JupyterLab and Notebook, beside this file
 
 
 def start(session_file: Path) -> int:
@@ -182,18 +184,23 @@ class _Session:
         }
         if not self.full:  # our server has no language servers; looking for them runs npm in the person's home
             configuration["LanguageServerManager"] = {"autodetect": False}
-            self._show_dask_panel(configuration)
+            self._extend_pages(configuration)
         shell = shutil.which("bash", path=self.variables["PATH"])
         if shell is not None:  # a login shell would set PATH anew, without the environment
             configuration["ServerApp"]["terminado_settings"] = {"shell_command": [shell]}
         (directory / "jupyter_server_config.json").write_text(json.dumps(configuration))
 
-    def _show_dask_panel(self, configuration: dict[str, Any]) -> None:
-        """Give JupyterLab its Dask panel, and the panel its answers, when the hub has Dask."""
+    def _extend_pages(self, configuration: dict[str, Any]) -> None:
+        """Give JupyterLab and Notebook the way to the launches; JupyterLab its Dask panel, when the hub has Dask."""
+        extensions, paths = configuration["ServerApp"]["jpserver_extensions"], []
+        if self.session.get("launches"):
+            extensions[LAUNCHES] = True
+            paths.append(str(Path(__file__).resolve().with_name(OWN_EXTENSIONS)))
+            configuration["LabServerApp"] = {"extra_labextensions_path": list(paths)}
         browser_part = Path(sys.prefix) / PANEL_DIRECTORY / "share" / "jupyter" / "labextensions"
         if self.session.get("dask") and browser_part.is_dir():
-            configuration["ServerApp"]["jpserver_extensions"][DASK_PANEL] = True
-            configuration["LabApp"] = {"extra_labextensions_path": [str(browser_part)]}
+            extensions[DASK_PANEL] = True
+            configuration["LabApp"] = {"extra_labextensions_path": [*paths, str(browser_part)]}
 
     def _write_settings(self, directory: Path) -> Path:
         """The file for `serve`; returns its path. Its arguments are seen by no other process."""
@@ -211,6 +218,7 @@ class _Session:
             "arguments": arguments,
             "socket": self.session.get("ready_socket"),
             "variables": self.session.get("variables"),
+            "launches": self.session.get("launches"),
             "environment": {"JUPYTER_CONFIG_PATH": self.variables.get("JUPYTER_CONFIG_PATH")},
             "without_node": not self.full,  # a repository's own server may need it
         }

@@ -160,13 +160,17 @@ class Session:
 
     def call(self, path: str, body: object = None, *, token: str = TOKEN) -> Any:
         """Ask the server's API as the person; the JSON it answers."""
+        return json.loads(self.read(path, body, token=token))
+
+    def read(self, path: str, body: object = None, *, token: str = TOKEN) -> bytes:
+        """Ask the server as the person; what it answers."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{self.prefix}{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"token {token}"},
         )
         with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
-            return json.loads(answer.read())
+            return bytes(answer.read())
 
     def execute(self, code: str) -> str:
         """Run code in a new kernel and return what it printed."""

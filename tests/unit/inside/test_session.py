@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -200,9 +201,15 @@ def test_in_full_mode_the_environments_server_runs_without_its_baked_in_secrets(
 
 def test_a_regular_session_without_repository_or_environment_works(start: Start, home: Path) -> None:
     (home / "own.txt").write_text("mine\n")
-    session = start()
+    session = start(launches="/services/binder/")
     session.ears.until("ready")
     assert "own.txt" in [entry["name"] for entry in session.call("api/contents/")["content"]]
+    for page in ("lab", "tree"):
+        configuration = re.search(rb'id="jupyter-config-data"[^>]*>(.*?)</script>', session.read(page), re.DOTALL)[1]
+        said = json.loads(configuration)
+        assert said["launcherLaunches"] == "/services/binder/", "pages know where the launches are"
+        (ours,) = [one for one in said["federated_extensions"] if one["name"] == "launcher-launches"]
+        assert b"launcher-launches" in session.read(f"lab/extensions/{ours['name']}/{ours['load']}")
     assert json.loads(session.execute(REPORT))["prefix"] == str(home / ".local/share/launcher/layers/server")
     assert not (home / ".npm").exists()
 
