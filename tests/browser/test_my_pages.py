@@ -186,7 +186,7 @@ def test_links_answer_while_one_types_and_keep_nothing(store, web, base, person)
 
 
 def test_links_by_keyboard_follow_what_is_pasted_and_are_copied(store, web, base, person):
-    web.sources.branch = "feature/x"
+    web.sources.branch, web.launches.trust = "feature/x", Trust.UNKNOWN
     page = person("alice", "links")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_label("Repository any address").focus()
