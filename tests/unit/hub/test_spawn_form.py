@@ -143,7 +143,7 @@ async def test_the_hub_remembers_the_choices_of_a_regular_session_and_never_its_
 ) -> None:
     commits: list[bool] = []
     one = spawner()
-    one.orm_spawner = SimpleNamespace(name=name, user_options=None)
+    one.orm_spawner = SimpleNamespace(name=name, server=None, user_options=None)
     one.user.db = SimpleNamespace(commit=lambda: commits.append(True))
     one.user_options = {"size": "large", "ticket": "signed"}
 
