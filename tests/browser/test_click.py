@@ -6,7 +6,18 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from tests.support.browser import in_session, launch_link, log_in, login_link, press, profile, servers, shot
+from tests.support.browser import (
+    BUILD_MILLISECONDS,
+    at_the_gate,
+    in_session,
+    launch_link,
+    log_in,
+    login_link,
+    press,
+    profile,
+    servers,
+    shot,
+)
 from tests.support.git_server import commit, git
 from tests.support.running import eventually
 
@@ -89,13 +100,12 @@ def test_trust_and_launch_opens_the_own_home_and_is_remembered(up, page, reposit
 def test_a_trusted_repository_goes_straight_on_and_a_reload_joins_its_build(up, page, repository, gates):
     spec = repository("trusted-gated", {"postBuild": gates.script("reload", before="echo first words")})
     page.goto(launch_link(up, spec))
-    log = page.get_by_role("log")
-    expect(log).to_contain_text("at the gate")
+    log = at_the_gate(page)
     shot(page, "building")
     for _ in range(2):
         page.reload()
         expect(log).to_contain_text("first words")
-        expect(log).to_contain_text("at the gate")
+        at_the_gate(page)
     assert log.inner_text().count("first words") == 1
     assert [build["status"] for build in builds(up) if build["spec"] == spec] == ["running"]
     gates.open("reload")
@@ -123,7 +133,7 @@ def test_a_closed_page_leaves_the_build_going_and_the_link_finds_it_again(up, lo
     spec = repository("trusted-closed", {"postBuild": gates.script("closed")})
     page = logged_in.new_page()
     page.goto(launch_link(up, spec))
-    expect(page.get_by_role("log")).to_contain_text("at the gate")
+    at_the_gate(page)
     page.close()
     gates.open("closed")
     eventually(lambda: builds(up)[0]["status"] == "succeeded", seconds=60, what="the end of the build")
@@ -152,7 +162,7 @@ def test_a_failing_build_shows_code_hint_and_log_and_try_again_works(up, page, r
 def test_a_build_can_be_cancelled_from_its_page(up, page, repository, gates):
     spec = repository("trusted-cancelled", {"postBuild": gates.script("cancelled")})
     page.goto(launch_link(up, spec))
-    expect(page.get_by_role("log")).to_contain_text("at the gate")
+    at_the_gate(page)
     press(page, "Cancel the build")
     expect(page.get_by_role("alert")).to_contain_text("cancelled")
     expect(page.get_by_role("link", name="Try again")).to_be_visible()
@@ -197,7 +207,7 @@ def test_the_whole_click_without_javascript(up, chromium, repository, gates):
         page = log_in(context, up)
         page.goto(launch_link(up, spec, "?urlpath=lab/tree/hello.txt"))
         press(page, "Launch")
-        expect(page.locator("pre")).to_contain_text("at the gate")
+        expect(page.locator("pre")).to_contain_text("at the gate", timeout=BUILD_MILLISECONDS)
         assert "This page reloads itself" in page.content()
         shot(page, "no-script")
         gates.open("script")

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from tests.support.browser import (
     accessibility_problems,
+    at_the_gate,
     in_session,
     launch_link,
     log_in,
@@ -53,7 +54,7 @@ def test_every_page_fits_a_small_screen_and_is_accessible(up, chromium, reposito
         for name, address in pages.items():
             page.goto(address)
             if name == "progress":
-                expect(page.get_by_role("log")).to_contain_text("at the gate")
+                at_the_gate(page)
             shot(page, f"small-{scheme}-{name}")
             assert page.evaluate(WIDE) <= 0, name
             assert accessibility_problems(page) == [], name
@@ -71,8 +72,7 @@ def test_the_page_goes_on_by_itself_when_the_service_is_killed_mid_build(up, pag
     spec = repository("trusted-killed", {"postBuild": gates.script("killed")})
     page.clock.install()
     page.goto(launch_link(up, spec))
-    log = page.get_by_role("log")
-    expect(log).to_contain_text("at the gate")
+    at_the_gate(page)
     service = service_process(up)
     os.kill(service.pid, signal.SIGKILL)
     psutil.wait_procs([service], timeout=20)
@@ -86,8 +86,7 @@ def test_the_page_goes_on_by_itself_when_the_service_is_killed_mid_build(up, pag
 def test_a_log_that_looks_like_events_or_markup_stays_text(up, page, repository, gates):
     spec = repository("trusted-loud", {"postBuild": gates.script("loud", before=LOUD)})
     page.goto(launch_link(up, spec))
-    log = page.get_by_role("log")
-    expect(log).to_contain_text("at the gate")
+    log = at_the_gate(page)
     expect(log).to_contain_text('data: {"phase": "ready", "url": "https://evil.example.org/"')
     expect(log).to_contain_text("<img src=x onerror=\"document.title='owned'\"><script>")
     expect(log).to_contain_text("red and done")

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.support.running import RunningLauncher, eventually
 
@@ -24,7 +24,9 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-_MILLISECONDS = 30_000
+_MILLISECONDS = 60_000
+BUILD_MILLISECONDS = 120_000
+"""What a build may take on a machine that does much else."""
 SCREENSHOTS = "LAUNCHER_SCREENSHOTS"
 """Environment variable: a directory that `shot` saves pictures of pages into; nothing is saved without it."""
 
@@ -98,17 +100,24 @@ def servers(up: RunningLauncher) -> dict:
     return up.api("GET", f"/users/{up.user}").json()["servers"]
 
 
-def in_session(up: RunningLauncher, page: Page, *, seconds: float = 60) -> None:
+def in_session(up: RunningLauncher, page: Page, *, seconds: float = 120) -> None:
     """Wait until the page is inside a session of the user."""
     address = re.compile(re.escape(f"{up.url}/user/{up.user}/") + r"[a-z0-9-]+/")
     page.wait_for_url(address, timeout=seconds * 1000, wait_until="commit")
 
 
-def accessibility_problems(page: Page) -> list[str]:
-    """What axe finds wrong with the page as it is now, one line for each rule."""
+def at_the_gate(page: Page) -> Locator:
+    """The log of the page's build, when the build waits at its gate."""
+    log = page.get_by_role("log")
+    expect(log).to_contain_text("at the gate", timeout=BUILD_MILLISECONDS)
+    return log
+
+
+def accessibility_problems(page: Page, part: str = "html") -> list[str]:
+    """What axe finds wrong with the page as it is now, or with the ``part`` that is ours; one line for each rule."""
     source = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
     if not source.exists():
         pytest.fail("axe-core is not there: run scripts/setup-tests, which installs it with the front end's tools")
     page.evaluate(source.read_text())
-    found = page.evaluate("axe.run().then((result) => result.violations)")
+    found = page.evaluate("(part) => axe.run(part).then((result) => result.violations)", part)
     return [f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}" for one in found]

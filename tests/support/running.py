@@ -166,11 +166,16 @@ class RunningLauncher:
         return Session(events[-1]["url"], events[-1]["token"]), events
 
     def stop_sessions(self) -> None:
-        for name in self.api("GET", f"/users/{self.user}").json()["servers"]:
-            self.api("DELETE", f"/users/{self.user}/servers/{name}")
-        eventually(
-            lambda: not self.api("GET", f"/users/{self.user}").json()["servers"], what="the end of every session"
-        )
+        """End every session, those that are still starting as soon as they have started."""
+
+        def ended() -> bool:
+            servers = self.api("GET", f"/users/{self.user}").json()["servers"]
+            for name, server in servers.items():
+                if not server["pending"]:
+                    self.api("DELETE", f"/users/{self.user}/servers/{name}")
+            return not servers
+
+        eventually(ended, seconds=90, what="the end of every session")
 
     def path_of(self, session: Session) -> str:
         return urlsplit(session.url).path
