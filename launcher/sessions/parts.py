@@ -89,7 +89,16 @@ class Prepared:
 async def read_recipe(parts: LaunchParts, resolved: Resolved, *, dask: bool) -> Prepared:
     """Fetch a resolved ref, read its recipe, add Dask to it if told so, and refuse what the builder cannot do."""
     snapshot = await parts.sources.fetch(resolved)
-    recipe = await asyncio.to_thread(detect, await GitTree.load(snapshot.cache, snapshot.commit))
+    return prepared(parts, snapshot, await detected(snapshot), dask=dask)
+
+
+async def detected(snapshot: Snapshot) -> Recipe:
+    """The recipe of a snapshot, as the repository has it. Raises RecipeError, SourceInvalid."""
+    return await asyncio.to_thread(detect, await GitTree.load(snapshot.cache, snapshot.commit))
+
+
+def prepared(parts: LaunchParts, snapshot: Snapshot, recipe: Recipe, *, dask: bool) -> Prepared:
+    """A recipe, with Dask added if told so, and its key; refuses what the builder cannot do."""
     recipe = with_dask(recipe) if dask else recipe
     parts.builder.check(recipe)
     return Prepared(snapshot, recipe, environment_key(recipe, parts.builder.fingerprint))

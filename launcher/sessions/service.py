@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from statistics import median
@@ -15,9 +16,9 @@ from launcher.sessions.flights import Flights
 from launcher.sessions.history import BuildHistory
 from launcher.sessions.launch import Launch
 from launcher.sessions.names import server_name
-from launcher.sessions.parts import LaunchParts, Ready, read_recipe
+from launcher.sessions.parts import LaunchParts, Ready, prepared
+from launcher.sessions.readings import Readings
 from launcher.sessions.tasks import Turns
-from launcher.sources.commits import commit_words
 
 TOKEN_SECONDS = 3600
 
@@ -34,6 +35,7 @@ class LaunchService:
         self._turns = Turns()
         self._history = BuildHistory(parts.store)
         self._flights = flights
+        self._readings = Readings(parts.sources)
 
     async def preview(
         self, person: Person, hub_token: str, spec: Spec, *, with_dask: bool = False, size: str = ""
@@ -46,9 +48,10 @@ class LaunchService:
         trust = parts.policy.trust(repository, mine=parts.store.is_mine(person.name, repository.id))
         home, dask = home_for(trust), parts.dask_policy
         chosen = parts.sizes.choose(size, person)
-        server = await parts.hub(hub_token).server(person.name, name)
+        server, resolved = await asyncio.gather(
+            parts.hub(hub_token).server(person.name, name), parts.sources.resolve(spec)
+        )
         running = server.url if server is not None and server.ready else None
-        resolved = await parts.sources.resolve(spec)
         preview = Preview(
             resolved=resolved,
             trust=trust,
@@ -67,19 +70,20 @@ class LaunchService:
             size=self._size_of(person, name) if running is not None else chosen,
         )
         try:
-            prepared = await read_recipe(parts, resolved, dask=preview.dask_added)
+            reading = await self._readings.read(resolved)
+            found = prepared(parts, reading.snapshot, reading.recipe, dask=preview.dask_added)
         except LauncherError as error:
             return _with(preview, problem=f"{error.message} {error.hint}".strip())
-        row = parts.store.environment(prepared.key)
-        took = parts.store.last_build_seconds(prepared.recipe.kind)
+        row = parts.store.environment(found.key)
+        took = parts.store.last_build_seconds(found.recipe.kind)
         return _with(
             preview,
-            recipe=prepared.recipe,
-            key=prepared.key,
+            recipe=found.recipe,
+            key=found.key,
             environment=row.status if row is not None else None,
             environment_bytes=row.size_bytes if row is not None and row.status is EnvironmentStatus.READY else None,
             typical_seconds=median(took) if took else None,
-            commit=await commit_words(prepared.snapshot),
+            commit=reading.commit,
         )
 
     def _size_of(self, person: Person, name: ServerName) -> MachineSize | None:
