@@ -2,32 +2,27 @@
 
 import re
 
-import pytest
 from playwright.sync_api import expect
 
-from tests.support.browser import in_session, launch_link, log_in, press, profile, servers, shot
+from tests.support.browser import in_session, launch_link, press, servers, shot
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_choice_fits_the_page_in_light_and_dark(up, chromium, repository, scheme):
-    spec = repository(f"asks-about-dask-{scheme}", {"requirements.txt": "humanize\n"})
-    with profile(chromium, color_scheme=scheme) as context:
-        page = log_in(context, up)
-        for name, address in {"launch": launch_link(up, spec), "home": up.service}.items():
-            page.goto(address)
-            if name == "launch":
-                page.get_by_label("In my own home").check()
-            box, label = page.get_by_role("checkbox", name="with Dask"), page.get_by_text("with Dask", exact=True)
-            for width in (1100, 360):
-                page.set_viewport_size({"width": width, "height": 800})
-                shot(page, f"dask-{scheme}-{name}-{width}")
-                square, words = box.bounding_box(), label.bounding_box()
-                assert square["width"] == square["height"] < words["height"], "a box, not a line of the form"
-                assert square["x"] + square["width"] <= words["x"], "beside its label"
-            label.click()
-            expect(box).to_be_checked()
-            shot(page, f"dask-{scheme}-{name}-checked")
-        assert servers(up) == {}
+def test_the_choice_fits_the_page(up, page, repository):
+    spec = repository("asks-about-dask", {"requirements.txt": "humanize\n"})
+    for name, address in {"launch": launch_link(up, spec), "home": up.service}.items():
+        page.goto(address)
+        if name == "launch":
+            page.get_by_label("In my own home").check()
+        box, label = page.get_by_role("checkbox", name="with Dask"), page.get_by_text("with Dask", exact=True)
+        for width in (360, 1100):
+            page.set_viewport_size({"width": width, "height": 800})
+            square, words = box.bounding_box(), label.bounding_box()
+            assert square["width"] == square["height"] < words["height"], "a box, not a line of the form"
+            assert square["x"] + square["width"] <= words["x"], "beside its label"
+        label.click()
+        expect(box).to_be_checked()
+        shot(page, f"dask-{name}")
+    assert servers(up) == {}
 
 
 def test_ticking_it_brings_dask_into_the_environment(up, page, repository):

@@ -145,6 +145,7 @@ def test_a_wrong_option_is_refused_with_a_sentence_and_nothing_is_left(launch, c
     assert len(clusters.all()) == before
 
 
+@on_one_hub
 def test_a_cluster_ends_with_its_session(launch, up, clusters):
     session = launch("without", WITHOUT)
     cluster = session.run(KEPT, seconds=60).strip()

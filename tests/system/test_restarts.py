@@ -5,11 +5,12 @@ import os
 import signal
 
 import psutil
-import pytest
 import requests
 
+from launcher.control_groups import enforceable
 from tests.support.dask import DASK, Clusters, with_cluster
 from tests.support.git_server import make_repository
+from tests.support.groups import groups_of
 from tests.support.running import Session, eventually, git_spec, service_process
 
 CRASH_POINTS = [
@@ -27,7 +28,7 @@ def last_event(up, spec):
     """The last event of one click; None when the service died under it or is not back yet."""
     events = []
     try:
-        events.extend(up.stream(spec, seconds=30))  # a proxy keeps the stream of a dead service open
+        events.extend(up.stream(spec, seconds=4))  # a proxy keeps the stream of a dead service open
     except (requests.RequestException, json.JSONDecodeError):
         return None
     return events[-1] if events and events[-1].get("phase") in {"ready", "failed"} else None
@@ -84,7 +85,9 @@ def test_a_killed_service_leaves_no_process_and_a_build_goes_on_under_the_same_i
 def test_a_session_outlives_hub_and_service_and_is_found_again(start, git_server, tmp_path):
     make_repository(git_server.directory / "outlives", {"a.txt": "a\n"})
     spec = git_spec(git_server.url("outlives"), "main")
-    with start(tmp_path / "state") as up:
+    sizes = tmp_path / "sizes.py"
+    sizes.write_text("c.Launcher.machine_sizes = [{'name': 'one', 'cpus': 2}]\n")
+    with start(tmp_path / "state", "--config", str(sizes)) as up:
         session, _ = up.launch(spec)
         session.write("edit.txt", "kept\n")
         hub = psutil.Process(up.process.pid).children()[0]
@@ -93,8 +96,9 @@ def test_a_session_outlives_hub_and_service_and_is_found_again(start, git_server
         os.kill(hub.pid, signal.SIGKILL)
         up.process.wait(60)
         assert all(process.is_running() for process in servers)
+        assert bool(groups_of(tmp_path / "state")) == ("cpu" in enforceable())
     try:
-        with start(tmp_path / "state") as up:
+        with start(tmp_path / "state", "--config", str(sizes)) as up:
             again, events = up.launch(spec)
             assert again.read("edit.txt") == "kept\n"
             assert any(event["message"].startswith("Your session") for event in events)
@@ -104,6 +108,7 @@ def test_a_session_outlives_hub_and_service_and_is_found_again(start, git_server
             if process.is_running():
                 process.kill()
     assert not any(process.is_running() for process in servers), "Ctrl-C must end adopted sessions too"
+    assert not groups_of(tmp_path / "state"), "and what limited them"
 
 
 def test_a_computation_on_a_cluster_outlives_hub_launcher_and_gateway(start, git_server, tmp_path):
@@ -141,21 +146,24 @@ client.wait_for_workers(2, timeout=60)
     assert not alive, [process.cmdline() for process in alive]
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]])
-def test_ctrl_c_ends_everything_and_a_second_start_finds_everything(start, git_server, tmp_path, signals):
-    name = f"stopped-{len(signals)}"
-    make_repository(git_server.directory / name, {"a.txt": "a\n"})
-    spec = git_spec(git_server.url(name), "main")
+def ends_everything(up, *signals):
+    family = psutil.Process(up.process.pid).children(recursive=True)
+    for number in signals:
+        up.process.send_signal(number)
+    assert up.process.wait(60) == 0
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
+
+
+def test_ctrl_c_ends_everything_and_a_second_start_finds_everything(start, git_server, tmp_path):
+    make_repository(git_server.directory / "stopped", {"a.txt": "a\n"})
+    spec = git_spec(git_server.url("stopped"), "main")
     with start(tmp_path / "state") as up:
         session, _ = up.launch(spec)
         session.write("edit.txt", "kept\n")
-        family = psutil.Process(up.process.pid).children(recursive=True)
-        for number in signals:
-            up.process.send_signal(number)
-        assert up.process.wait(60) == 0
-        _, alive = psutil.wait_procs(family, timeout=20)
-        assert not alive
+        ends_everything(up, signal.SIGINT)
     with start(tmp_path / "state") as up:
         session, events = up.launch(spec)
         assert not any(event.get("phase") == "building" for event in events)
         assert session.read("edit.txt") == "kept\n"
+        ends_everything(up, signal.SIGTERM, signal.SIGTERM)  # somebody impatient

@@ -42,7 +42,7 @@ _INSTALL = """
 set -e
 export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
-apt-get update -q -o Acquire::Retries=2 -o APT::Sandbox::User=root
+apt-get update -q -o Acquire::Retries=2 -o Acquire::Languages=none -o APT::Sandbox::User=root
 apt-get install -q -y --no-install-recommends -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 -- "$@"
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache /usr/sbin/policy-rc.d
