@@ -81,7 +81,8 @@ def world(service, base_image, git_server, index, tmp_path_factory):
         f"c.LauncherContainers.engine = {service.url!r}",
         "c.LauncherContainers.allowed_images = ['localhost/allowed/*']",
         "c.LauncherContainers.session_network = 'internet'",
-        f"c.Spawner.mem_limit = {MEMORY}",
+        f"c.Launcher.machine_sizes = [{{'name': 'only', 'memory': {MEMORY}, 'cpus': 1.5}}]",
+        f"c.Spawner.mem_limit = {MEMORY // 2}",  # a machine size says otherwise
         "c.LauncherContainers.session_processes = 300",
         "c.Spawner.poll_interval = 1",
     )
@@ -231,6 +232,8 @@ done = subprocess.run([sys.executable, "-c", "b = bytearray(b'x') * {2 * MEMORY}
 print(done.returncode)
 """
     assert ana.run(hungry) == "-9\n"
+    told = "import os; print(os.environ['MEM_LIMIT'], os.environ['CPU_LIMIT'])"
+    assert ana.run(told).split() == [str(MEMORY), "1.5"]
     assert bob.run("print(1)") == "1\n"
 
 

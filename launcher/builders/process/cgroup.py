@@ -29,7 +29,7 @@ def confine(build_id: BuildId, processes: int | None, argv: Sequence[str]) -> li
 
 def release(build_id: BuildId) -> None:
     """Remove the control group of a build whose processes have ended. Nothing there is fine."""
-    remove_group(_name(build_id))
+    remove_group(_name(build_id), patience_seconds=1)
 
 
 def _name(build_id: BuildId) -> str:
