@@ -135,7 +135,15 @@ def routes() -> list[tuple[re.Pattern[str], type[Any]]]:
     """Pattern and handler of every route of the service, with `PREFIX`."""
     settings = WebSettings(build_token_secret=b"-" * 32, service_prefix=PREFIX)
     nobody: Any = object()  # no request is made, so nobody is asked
-    parts = WebParts(launches=nobody, history=nobody, mine=nobody, sources=nobody, settings=settings, hub_auth=nobody)
+    parts = WebParts(
+        launches=nobody,
+        history=nobody,
+        mine=nobody,
+        new_session=nobody,
+        sources=nobody,
+        settings=settings,
+        hub_auth=nobody,
+    )
     application = make_application(parts)
     return [(rule.matcher.regex, rule.target) for rule in application.wildcard_router.rules]
 

@@ -76,8 +76,7 @@ class Planner:
             case _ if kind == RECENT:
                 return _Software(environment=await self._recent(EnvironmentKey(name)))
             case _ if kind == IMAGE:
-                with at_field("image"):
-                    return self._image(name)
+                return self._image(name)
             case _ if choices.environment == REPOSITORY:
                 with at_field("environment_spec"):
                     return await self._repository(choices)
@@ -103,12 +102,19 @@ class Planner:
         return Environment.of(row)
 
     def _image(self, name: str) -> _Software:
-        if not name:
-            raise BadRequest("There is no image in the form.", hint="Write its name, or choose another environment.")
-        if self._regular.allows_image is None or not self._regular.allows_image(name):
-            raise NotAllowed(
-                "This hub does not allow that image.", hint="Choose one that it offers, or ask the people who run it."
-            )
+        allows = self._regular.allows_image
+        if allows is None:
+            raise NotAllowed("This hub starts no sessions from images.", hint="Choose an environment that it offers.")
+        with at_field("image"):
+            if not name:
+                raise BadRequest(
+                    "There is no image in the form.", hint="Write its name, or choose another environment."
+                )
+            if not allows(name):
+                raise NotAllowed(
+                    "This hub does not allow that image.",
+                    hint="Choose one that it offers, or ask the people who run it.",
+                )
         return _Software(image=name)
 
     async def _repository(self, choices: SessionChoices) -> _Software:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from launcher.errors import BadRequest, LoginRequired
+from launcher.models import MachineSize
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.web.base import BaseHandler, Visitor, is_yes
 from launcher.web.headers import cors_headers
 from launcher.web.open_path import parse_open_path
 from launcher.web.told import first_event, listen
 
-_FIRST_EVENT_SECONDS = 10.0
+FIRST_EVENT_SECONDS = 10.0
 
 
 class ApiHandler(BaseHandler):
@@ -76,7 +78,9 @@ class PreviewHandler(ApiHandler):
         provider, _, raw = (self.first_argument("spec") or "").rstrip("/").partition("/")
         spec = self.parts.sources.parse(provider, raw)
         with_dask = is_yes(self.first_argument("dask"))
-        preview = await self.parts.launches.preview(visitor.person, visitor.hub_token, spec, with_dask=with_dask)
+        preview = await self.parts.launches.preview(
+            visitor.person, visitor.hub_token, spec, with_dask=with_dask, size=self.first_argument("size") or ""
+        )
         self.finish({"preview": preview_json(preview)})
 
 
@@ -102,8 +106,16 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "server_name": preview.server_name,
         "running": preview.running,
         "problem": preview.problem,
+        "size": preview.size.name if preview.size is not None else None,
+        "sizes": [size_json(size) for size in preview.sizes],
         **(dask if preview.dask is not None else {}),
     }
+
+
+def size_json(size: MachineSize) -> dict[str, Any]:
+    """A machine size as JSON values; for whom it is, is not said."""
+    names = ("name", "title", "description", "memory_bytes", "cpus")
+    return {name: getattr(size, name) for name in names}
 
 
 class LaunchesHandler(ApiHandler):
@@ -114,11 +126,14 @@ class LaunchesHandler(ApiHandler):
         visitor = self.require_visitor()
         request = self._request(visitor, self.read_json())
         self.application.settings["launch_rate"].take(visitor.person.name)
-        told = await listen(self.parts.launches, request, seconds=_FIRST_EVENT_SECONDS, enough=first_event)
+        launching = self.parts.launches.launch(request)
+        told = await listen(launching, seconds=FIRST_EVENT_SECONDS, enough=first_event)
         if told.failed is not None:
             return self._refuse(told.failed)
         self.set_status(HTTPStatus.ACCEPTED)
-        query = "?dask=1" if request.with_dask else ""  # joins this launch, not one without Dask
+        chosen = {"dask": "1"} if request.with_dask else {}  # who asks there joins this launch, not another one
+        chosen |= {"size": request.size} if request.size else {}
+        query = f"?{urlencode(chosen)}" if chosen else ""
         launch = {
             "spec": request.spec.path,
             "phase": told.phase,
@@ -143,6 +158,7 @@ class LaunchesHandler(ApiHandler):
             trust=visitor.by_header and _field(body, "trust", bool, default=False),
             build_only=_field(body, "build_only", bool, default=False),
             with_dask=_field(body, "dask", bool, default=False),
+            size=_field(body, "size", str, ""),
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )

@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from http import HTTPStatus
-from typing import Any, cast
-from urllib.parse import urlsplit
-
-from tornado.iostream import StreamClosedError
-
-from launcher.errors import (
-    AddressRefused,
-    BadRequest,
-    BuildTokenInvalid,
-    LauncherError,
-    NotAllowed,
-    ProviderUnknown,
-    SpecInvalid,
-)
-from launcher.sessions.base import LaunchEvent, LaunchRequest, LogBatch
-from launcher.web.base import Visitor, is_yes, public_error
-from launcher.web.event_stream import EventStreamHandler, frame, frames_of
-from launcher.web.headers import accepts_event_stream, cors_headers
-from launcher.web.metrics import WebMetrics
+from launcher.sessions.base import LaunchRequest
+from launcher.web.base import Visitor, is_yes
+from launcher.web.launch_stream import LaunchStreamHandler
 from launcher.web.open_path import parse_open_path
 
 
-class BuildHandler(EventStreamHandler):
+class BuildHandler(LaunchStreamHandler):
     """The API that Binder clients call."""
-
-    def set_default_headers(self) -> None:
-        """Cross-origin pages of the allowed origins may read the stream."""
-        super().set_default_headers()
-        self.set_stream_headers()
-        origin = self.request.headers.get("Origin")
-        for name, value in cors_headers(origin, self.application.settings["parts"].settings.cors_origins).items():
-            self.set_header(name, value)
-
-    async def options(self) -> None:
-        """Answer a preflight."""
-        self.set_header("Access-Control-Allow-Methods", "GET, OPTIONS")
-        self.set_status(HTTPStatus.NO_CONTENT)
-        self.clear_header("Content-Type")
 
     async def get(self) -> None:
         """Tell a launch from its start, or from ``Last-Event-ID``, to ``ready`` or ``failed``."""
-        if not accepts_event_stream(self.request.headers.get("Accept", "")):
-            raise BadRequest("Missing Accept header: text/event-stream")
-        visitor = self._visitor()
+        visitor = self.stream_visitor()
         spec_path = self.raw_tail("build/")
-        confirmed = self._confirmed(visitor, spec_path)
+        confirmed = self.confirmed(visitor, spec_path)
         request = self._launch_request(visitor, spec_path, confirmed=confirmed)
-        after = self.request.headers.get("Last-Event-ID") or self.first_argument("last_event_id")
-        with self.slots.take(visitor.person.name):
-            if after is None:
-                self.application.settings["launch_rate"].take(visitor.person.name)
-            try:
-                await self._tell(request, after)
-                await self.linger()
-            except StreamClosedError:
-                return  # the client has gone; the launch goes on
-
-    def _visitor(self) -> Visitor:
-        if self.visitor is None:
-            raise NotAllowed("Forbidden", hint="Log in, or send `Authorization: token` with a token of your Hub user.")
-        return self.visitor
-
-    def _confirmed(self, visitor: Visitor, spec_path: str) -> bool:
-        """Whether a person said yes. Raises BuildTokenInvalid when a cookie comes without the page's token."""
-        token = self.first_argument("build_token")
-        if token:
-            confirmed = self.tokens.verify(token, self.token_subject(spec_path, visitor.person))
-            return confirmed or visitor.by_header
-        if not visitor.by_header:
-            raise BuildTokenInvalid("Invalid build token", hint="Open the launch page and start from there.")
-        return True
+        events = self.parts.launches.launch(request, after=self.after)
+        await self.tell_start(visitor, events, open_path=request.open_path, wants_token=request.wants_token)
 
     def _launch_request(self, visitor: Visitor, spec_path: str, *, confirmed: bool) -> LaunchRequest:
         provider, _, raw = spec_path.rstrip("/").partition("/")
@@ -87,68 +30,8 @@ class BuildHandler(EventStreamHandler):
             confirmed=confirmed,
             build_only=(self.first_argument("build_only") or "").lower() == "true",
             with_dask=is_yes(self.first_argument("dask")),
+            size=self.first_argument("size") or "",
             wants_token=visitor.by_header,
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )
-
-    async def _tell(self, request: LaunchRequest, after: str | None) -> None:
-        metrics: WebMetrics = self.application.settings["metrics"]
-        launch = self.parts.launches.launch(request, after=after)
-        events = cast("AsyncGenerator[LaunchEvent | LogBatch, None]", launch)
-        async with self.attended(), aclosing(events):
-            async for event in events:
-                if isinstance(event, LogBatch):  # nothing in it is for one listener only
-                    for piece in frames_of(event):
-                        await self.send(piece)
-                    continue
-                await self.send(frame(present(event, request, self.public_origin), event.id))
-                if event.phase in {"ready", "failed"}:
-                    metrics.launches.labels(outcome=event.phase).inc()
-                    if event.phase == "ready":
-                        metrics.launch_seconds.observe(self.request.request_time())
-                    return
-
-    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Every error is an event; the status stays 200, as Binder clients expect."""
-        cause = kwargs.get("exc_info", (None, None, None))[1]
-        if cause is not None and not isinstance(cause, LauncherError):
-            self.log_exception(*kwargs["exc_info"])
-        if self._finished:
-            return
-        error = public_error(status_code, cause)
-        self.set_status(HTTPStatus.OK)
-        self.finish("" if self.request.method == "HEAD" else frame(self._failed(error)))
-
-    def _failed(self, error: LauncherError) -> dict[str, Any]:
-        body: dict[str, Any] = {"phase": "failed", **error.to_dict(), "message": _line(error.message)}
-        if not isinstance(error, SpecInvalid | ProviderUnknown | AddressRefused):  # BinderHub has no status for these
-            body["status_code"] = error.http_status
-        return {**body, "id": self.request_id}
-
-
-def _line(text: str) -> str:
-    return text if text.endswith("\n") else text + "\n"
-
-
-def present(event: LaunchEvent, request: LaunchRequest, origin: str) -> dict[str, Any]:
-    """The event for the wire.
-
-    ``ready.url`` becomes absolute with a trailing slash, as clients need it; ``ready.open_url`` is the URL path with
-    the file to open, for our own page. A token is only ever told to those who asked with one.
-    """
-    body = event.to_dict()
-    body["message"] = _line(event.message)
-    if event.phase == "ready" and isinstance(url := body.get("url"), str):
-        path = urlsplit(url).path.rstrip("/") + "/"
-        body["url"] = path_url(url, origin)
-        body["open_url"] = path + request.open_path
-    if not request.wants_token:
-        body.pop("token", None)
-    return body
-
-
-def path_url(url: str, origin: str) -> str:
-    """An absolute URL with a trailing slash for a URL or a URL path."""
-    absolute = origin + url if url.startswith("/") else url
-    return absolute.rstrip("/") + "/"

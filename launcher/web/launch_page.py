@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from tornado.web import authenticated
 
-from launcher.errors import BuildTokenInvalid, LauncherError, RecipeError
+from launcher.errors import LauncherError, RecipeError
 from launcher.models import EnvironmentStatus, Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
 from launcher.web.base import Visitor, is_yes
 from launcher.web.open_path import parse_open_path
-from launcher.web.pages import NavigatedHandler
-from launcher.web.tokens import TokenSubject
+from launcher.web.progress import ProgressHandler
 from launcher.web.told import Told, first_event, last_event, listen
 
 _SOON_SECONDS = 1.0
@@ -29,7 +28,7 @@ _SOON_SECONDS = 1.0
 class Click:
     """One person, one link: everything the page works with.
 
-    path: the raw spec as in the URL. with_dask: the link, or the form, asks for Dask.
+    path: the raw spec as in the URL. with_dask, size: the link, or the form, asks for Dask, or a machine size.
     """
 
     visitor: Visitor
@@ -37,23 +36,25 @@ class Click:
     spec: Spec
     open_path: str
     with_dask: bool = False
+    size: str = ""
 
     def query(self, *, choices: bool = True, **more: str) -> str:
         """A query string that keeps where the link wants to go and, unless a form asks anew, what was chosen."""
         parameters = {"urlpath": self.open_path} if self.open_path else {}
         parameters |= {"dask": "1"} if self.with_dask and choices else {}
+        parameters |= {"size": self.size} if self.size and choices else {}
         parameters |= more
         return "?" + urlencode(parameters, quote_via=quote) if parameters else ""
 
 
-class LaunchPageHandler(NavigatedHandler):
+class LaunchPageHandler(ProgressHandler):
     """The page a badge leads to."""
 
     @authenticated
     async def get(self) -> None:
         """Ask about an unknown repository, go on with the others or with a fresh build token of this page."""
         click = self._click()
-        confirmed = self._confirmed(click)
+        confirmed = self.is_confirmed(click.path)
         if confirmed and self.first_argument("wait") is not None:
             return await self._show_without_script(click)
         if confirmed:
@@ -65,19 +66,21 @@ class LaunchPageHandler(NavigatedHandler):
 
     async def post(self) -> None:
         """A person said yes: begin, and lead to the page that shows it."""
-        click = replace(self._click(), with_dask=is_yes(self.get_body_argument("dask", "")))
+        size = self.get_body_argument("size", "")
+        click = replace(self._click(), with_dask=is_yes(self.get_body_argument("dask", "")), size=size)
         self.application.settings["launch_rate"].take(click.visitor.person.name)
         request = self._request(click, trust=self.get_body_argument("trust", "") == "yes")
-        told = await listen(self.parts.launches, request, seconds=self.web.noscript_wait_seconds, enough=first_event)
+        launch = self.parts.launches.launch(request)
+        told = await listen(launch, seconds=self.web.noscript_wait_seconds, enough=first_event)
         if told.failed is not None:
             return self._show_failure(click, told.failed)
-        token = self._issue(click, confirmed=True)
+        token = self.issue_token(click.path, confirmed=True)
         return self.redirect(self.request.path + click.query(build_token=token), status=HTTPStatus.SEE_OTHER)
 
     async def _preview(self, click: Click) -> Preview:
         visitor = click.visitor
         return await self.parts.launches.preview(
-            visitor.person, visitor.hub_token, click.spec, with_dask=click.with_dask
+            visitor.person, visitor.hub_token, click.spec, with_dask=click.with_dask, size=click.size
         )
 
     async def _preview_soon(self, click: Click) -> Preview | None:
@@ -92,21 +95,8 @@ class LaunchPageHandler(NavigatedHandler):
         provider, _, raw = path.rstrip("/").partition("/")
         spec = self.parts.sources.parse(provider, raw)
         with_dask = is_yes(self.first_argument("dask"))
-        return Click(self.require_visitor(), path, spec, parse_open_path(self.first_argument), with_dask)
-
-    def _confirmed(self, click: Click) -> bool:
-        """Whether this address carries a build token of this person's own click. An old one asks again."""
-        try:
-            token = self.first_argument("build_token")
-            return bool(token) and self.tokens.verify(str(token), self._subject(click))
-        except BuildTokenInvalid:
-            return False
-
-    def _subject(self, click: Click) -> TokenSubject:
-        return self.token_subject(click.path, click.visitor.person)
-
-    def _issue(self, click: Click, *, confirmed: bool) -> str:
-        return self.tokens.issue(self._subject(click), confirmed=confirmed)
+        size = self.first_argument("size") or ""
+        return Click(self.require_visitor(), path, spec, parse_open_path(self.first_argument), with_dask, size)
 
     def _request(self, click: Click, *, trust: bool = False) -> LaunchRequest:
         return LaunchRequest(
@@ -117,6 +107,7 @@ class LaunchPageHandler(NavigatedHandler):
             confirmed=True,
             trust=trust,
             with_dask=click.with_dask,
+            size=click.size,
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )
@@ -137,24 +128,17 @@ class LaunchPageHandler(NavigatedHandler):
     def _show_progress(
         self, click: Click, *, confirmed: bool, preview: Preview | None = None, told: Told | None = None
     ) -> None:
-        if confirmed:  # the address holds a token: what we lead to must not read it
-            self.set_header("Referrer-Policy", "no-referrer")
+        if confirmed:
+            self.keep_address_secret()
         repository = self.parts.sources.repository(click.spec)
-        token = self._issue(click, confirmed=confirmed)
-        prefix, query = self.web.service_prefix, click.query()
-        page = {
-            "name": repository.display_name,
-            "buildToken": token,
-            "xsrfToken": self.xsrf_for_forms(),
-            "specPath": click.path,
-            "eventsUrl": f"{prefix}build/{click.path}{query}",
-            "renewUrl": f"{prefix}api/v1/build-token",
-            "buildsUrl": f"{prefix}api/v1/builds/",
-            "errorsUrl": f"{prefix}errors",
-            "hubBase": self.web.hub_base_url,
-            "again": self.request.path + query,
-            "home": prefix,
-        }
+        token = self.issue_token(click.path, confirmed=confirmed)
+        page = self.page_of_progress(
+            repository.display_name,
+            subject=click.path,
+            token=token,
+            events=f"build/{click.path}{click.query()}",
+            again=self.request.path + click.query(),
+        )
         self.render_page(
             "progress.html",
             title=self.title(click.spec),
@@ -176,22 +160,13 @@ class LaunchPageHandler(NavigatedHandler):
         return f"{self.web.service_prefix}documents/{click.path}{click.query(choices=False)}"
 
     async def _show_without_script(self, click: Click) -> None:
-        told = await listen(
-            self.parts.launches, self._request(click), seconds=self.web.noscript_wait_seconds, enough=last_event
-        )
+        launch = self.parts.launches.launch(self._request(click))
+        told = await listen(launch, seconds=self.web.noscript_wait_seconds, enough=last_event)
         if told.failed is not None:
             return self._show_failure(click, told.failed)
         if told.ready is not None:
-            return self.redirect(self._session_path(told.ready, click.open_path), status=HTTPStatus.SEE_OTHER)
+            return self.redirect(self.session_path(told.ready, click.open_path), status=HTTPStatus.SEE_OTHER)
         return self._show_progress(click, confirmed=True, told=told)
-
-    def _session_path(self, event: LaunchEvent, open_path: str) -> str:
-        """The URL path of the session, always on this host and below the Hub."""
-        path = urlsplit(str(event.data.get("url", ""))).path
-        if not path.startswith(self.web.hub_base_url) or path.startswith("//"):
-            path = self.web.hub_base_url
-            open_path = "hub/home"
-        return path.rstrip("/") + "/" + open_path
 
     def _show_failure(self, click: Click, event: LaunchEvent) -> None:
         self.set_status(int(event.data.get("status_code", HTTPStatus.OK)))

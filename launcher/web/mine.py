@@ -59,15 +59,16 @@ class _ButtonHandler(NavigatedHandler):
     """A form of the page, which leads back to it."""
 
     def back(self) -> None:
-        """To my launches."""
-        self.redirect(self.web.service_prefix, status=HTTPStatus.SEE_OTHER)
+        """To my launches, or to the page of a new session when the form was on that."""
+        page = "new" if self.get_body_argument("back", "") == "new" else ""
+        self.redirect(self.web.service_prefix + page, status=HTTPStatus.SEE_OTHER)
 
 
 class StopSessionHandler(_ButtonHandler):
     """``/sessions/stop``."""
 
     async def post(self) -> None:
-        """Stop the session ``server``, "" for the regular one, and go back to my launches."""
+        """Stop the session ``server``, "" for the regular one, and go back."""
         visitor = self.require_visitor()
         await self.parts.mine.stop(visitor.person, visitor.hub_token, self.get_body_argument("server"))
         self.back()

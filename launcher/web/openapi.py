@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from launcher.web import schema
+from launcher.sessions.session_choices import FIELDS
+from launcher.web import schema, schema_new_session
 from launcher.web.routes import routes
 from launcher.web.service import PublicHandler
 
@@ -44,6 +45,7 @@ class Operation:
 
 
 _NOTHING = Operation(None, status=HTTPStatus.NO_CONTENT)
+CHOICES = tuple(name for name in FIELDS if name != "trust")
 OPERATIONS: dict[str, dict[str, Operation]] = {
     "preview": {"get": Operation(schema.PreviewAnswer, query=("spec", "dask", "size"))},
     "launches": {"post": Operation(schema.LaunchAnswer, body=schema.LaunchWish, status=HTTPStatus.ACCEPTED)},
@@ -54,6 +56,13 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "builds/{build_id}/events": {"get": Operation(_STREAM, query=("key", "last_event_id"))},
     "builds/{build_id}/share": {"get": Operation(schema.ShareAnswer)},
     "links": {"post": Operation(schema.LinksAnswer, body=schema.LinksWish)},
+    "new-session": {
+        "get": Operation(schema_new_session.NewSessionAnswer),
+        "post": Operation(
+            schema_new_session.StartedAnswer, body=schema_new_session.NewSessionWish, status=HTTPStatus.ACCEPTED
+        ),
+    },
+    "new-session/events": {"get": Operation(_STREAM, query=(*CHOICES, "last_event_id"))},
     "sessions": {"get": Operation(schema.SessionsAnswer)},
     "sessions/{server_name}": {"delete": _NOTHING},
     "sessions/{server_name}/activity": {"post": _NOTHING},
@@ -64,6 +73,7 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "environments": {"get": Operation(schema.EnvironmentsAnswer, query=("search", "after", "limit"))},
     "environments/{key}": {"delete": _NOTHING},
     "environments/{key}/pin": {"post": _NOTHING, "delete": _NOTHING},
+    "environments/{key}/rebuild": {"post": Operation(schema.BuildAnswer, status=HTTPStatus.ACCEPTED)},
     "clusters": {"get": Operation(schema.ClustersAnswer)},
     "clusters/{name}": {"delete": _NOTHING},
     "clusters/{name}/logs": {"get": Operation(schema.LogsAnswer)},

@@ -14,8 +14,18 @@ from launcher.web.builds_api import BuildsHandler, OneBuildHandler, ShareBuildHa
 from launcher.web.clusters import ClusterLogPageHandler, ClusterLogsPageHandler, ClustersPageHandler, StopClusterHandler
 from launcher.web.clusters_api import ClusterHandler, ClusterLogHandler, ClusterLogsHandler, ClustersHandler
 from launcher.web.documents_page import DocumentsHandler
-from launcher.web.environments import DeleteEnvironmentHandler, EnvironmentsPageHandler, PinEnvironmentHandler
-from launcher.web.environments_api import EnvironmentHandler, EnvironmentPinHandler, EnvironmentsHandler
+from launcher.web.environments import (
+    DeleteEnvironmentHandler,
+    EnvironmentsPageHandler,
+    PinEnvironmentHandler,
+    RebuildEnvironmentHandler,
+)
+from launcher.web.environments_api import (
+    EnvironmentHandler,
+    EnvironmentPinHandler,
+    EnvironmentRebuildHandler,
+    EnvironmentsHandler,
+)
 from launcher.web.launch_page import LaunchPageHandler
 from launcher.web.links import FileHandler, GoHandler, LegacyRedirectHandler
 from launcher.web.login import OAuthCallbackHandler
@@ -37,6 +47,8 @@ from launcher.web.mine_api import (
     SessionsHandler,
     TrustHandler,
 )
+from launcher.web.new_session import NewSessionPageHandler, NewSessionProgressHandler
+from launcher.web.new_session_api import NewSessionEventsHandler, NewSessionHandler
 from launcher.web.pages import AboutHandler, ErrorCodesHandler
 from launcher.web.service import (
     HealthHandler,
@@ -74,6 +86,8 @@ def _pages(base: str) -> list[Route]:
         (base + r"v2/[^/]+/.+", LaunchPageHandler),
         (base + r"repo/[^/]+/[^/]+(?:/.*)?", LegacyRedirectHandler),
         (base + r"links", LinksPageHandler),
+        (base + r"new", NewSessionPageHandler),
+        (base + r"new/progress", NewSessionProgressHandler),
         (base + r"sessions/stop", StopSessionHandler),
         (base + r"sessions/keep", KeepAliveHandler),
         (base + r"trust/take-back", DistrustHandler),
@@ -84,6 +98,7 @@ def _pages(base: str) -> list[Route]:
         (base + r"builds" + _BUILD + "/cancel", CancelBuildHandler),
         (base + r"environments", EnvironmentsPageHandler),
         (base + r"environments" + _ENVIRONMENT + "/pin", PinEnvironmentHandler),
+        (base + r"environments" + _ENVIRONMENT + "/rebuild", RebuildEnvironmentHandler),
         (base + r"environments" + _ENVIRONMENT + "/delete", DeleteEnvironmentHandler),
         (base + r"clusters", ClustersPageHandler),
         (base + r"clusters" + _CLUSTER + "/stop", StopClusterHandler),
@@ -121,6 +136,8 @@ def _api(base: str) -> list[Route]:
         (build + r"/events", BuildEventsHandler),
         (build + r"/share", ShareBuildHandler),
         (base + r"links", LinksHandler),
+        (base + r"new-session", NewSessionHandler),
+        (base + r"new-session/events", NewSessionEventsHandler),
         (base + r"sessions", SessionsHandler),
         (base + r"sessions" + _SERVER, SessionHandler),
         (base + r"sessions" + _SERVER + "/activity", SessionActivityHandler),
@@ -131,6 +148,7 @@ def _api(base: str) -> list[Route]:
         (base + r"environments", EnvironmentsHandler),
         (base + r"environments" + _ENVIRONMENT, EnvironmentHandler),
         (base + r"environments" + _ENVIRONMENT + "/pin", EnvironmentPinHandler),
+        (base + r"environments" + _ENVIRONMENT + "/rebuild", EnvironmentRebuildHandler),
         (base + r"clusters", ClustersHandler),
         (base + r"clusters" + _CLUSTER, ClusterHandler),
         (base + r"clusters" + _CLUSTER + "/logs", ClusterLogsHandler),

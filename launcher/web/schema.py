@@ -23,6 +23,7 @@ class Problem(TypedDict):
     message: str
     hint: str
     retry_after: NotRequired[int]
+    field: NotRequired[str]
     id: NotRequired[str]
 
 
@@ -46,6 +47,16 @@ class CommitWordsJson(TypedDict):
     date: datetime
 
 
+class MachineSizeJson(TypedDict):
+    """A machine size; ``memory_bytes`` and ``cpus`` are null where nothing is enforced."""
+
+    name: str
+    title: str
+    description: str
+    memory_bytes: int | None
+    cpus: float | None
+
+
 class PreviewJson(TypedDict):
     """What a launch would do."""
 
@@ -66,6 +77,8 @@ class PreviewJson(TypedDict):
     server_name: str
     running: str | None
     problem: str | None
+    size: str | None
+    sizes: list[MachineSizeJson]
     dask: NotRequired[str]
     dask_reason: NotRequired[str]
 
@@ -86,6 +99,7 @@ class LaunchWish(TypedDict):
     trust: NotRequired[bool]
     build_only: NotRequired[bool]
     dask: NotRequired[bool]
+    size: NotRequired[str]
     build_token: NotRequired[str]
 
 
@@ -214,6 +228,7 @@ class EnvironmentJson(TypedDict):
     building: bool
     in_use: bool
     removing: bool
+    may_rebuild: bool
     build: str | None
     used_by: list[str]
     error: EnvironmentProblem | None

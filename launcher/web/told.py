@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import cast
 
-from launcher.sessions.base import Launches, LaunchEvent, LaunchRequest, LogBatch, events_of
+from launcher.sessions.base import LaunchEvent, LogBatch, events_of
 
 _LOG_LINES = 400
 
@@ -44,14 +44,14 @@ class Told:
 
 
 async def listen(
-    launches: Launches, request: LaunchRequest, *, seconds: float, enough: Callable[[LaunchEvent], bool]
+    events: AsyncIterator[LaunchEvent | LogBatch], *, seconds: float, enough: Callable[[LaunchEvent], bool]
 ) -> Told:
-    """Start or join the launch and listen until it has said enough or the time is over. Leaving does not stop it."""
+    """Listen to a start until it has said enough or the time is over. Leaving does not stop it."""
     told = Told()
-    events = cast("AsyncGenerator[LaunchEvent | LogBatch, None]", launches.launch(request))
+    stream = cast("AsyncGenerator[LaunchEvent | LogBatch, None]", events)
     with suppress(TimeoutError):  # the time is over, which is an answer too
-        async with aclosing(events), asyncio.timeout(seconds):
-            async for said in events:
+        async with aclosing(stream), asyncio.timeout(seconds):
+            async for said in stream:
                 for event in events_of(said):
                     told.add(event)
                     if enough(event):

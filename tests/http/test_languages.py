@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,22 @@ from launcher.errors import RefNotFound
 from launcher.models import EnvironmentSize, EnvironmentStatus, HomeKind, Person, ServerName, Trust
 from launcher.policy.dask import DaskPolicy
 from launcher.sessions.base import LaunchEvent
+from launcher.sessions.session_offer import RegularSessions
 from launcher.web import pages
 from tests.http.test_builds import ALICE, ask, failed, store
 from tests.http.test_clusters import LIMITS, ONE, THREE, TWO, _gateway, ago, behind, gateway, listed, with_logs
 from tests.http.test_environments import ready
 from tests.http.test_mine import _as_it_was, launched, project_home, resolved, running
 from tests.http.test_my_launches import press
+from tests.http.test_new_session import ready as new_environment
+from tests.http.test_new_session import sessions, use, used
 from tests.http.test_pages import click
 from tests.support import examples, languages
+from tests.support.new_sessions import LISTED, SIZES
 from tests.support.scripted_gateway import cluster
 from tests.support.scripted_launches import BUILD
 
-__all__ = ["_as_it_was", "_gateway", "behind", "gateway", "running", "store"]
+__all__ = ["_as_it_was", "_gateway", "behind", "gateway", "running", "sessions", "store"]
 
 TEMPLATES = Path(launcher.__file__).parent / "web" / "templates"
 DATA = (
@@ -40,13 +45,16 @@ DATA = (
     "requirements.txt",
     "https://example.org/r",
 )
-DATA += ("alice", "olga", "me", "GitHub", "Git", "Zenodo DOI", "Binder", "a:b")
+DATA += ("official-notes", "alice", "olga", "me", "GitHub", "Git", "Zenodo DOI", "Binder", "a:b")
+DATA += tuple(text for one in LISTED for text in (one.title, one.description) if text)
+DATA += tuple(text for size in SIZES for text in (size["title"], size.get("description")) if text)
 DATA += ("scheduler", "nursery", "a1b2c3d4e5f6", "a1b2c3d4")
 WALKS = {
     "lists": {"about", "build", "builds", "delete_environment", "delete_home", "documents", "environments", "error"}
     | {"errors", "home"},
     "launch": {"error", "failed", "launch", "progress"},
     "links": {"links"},
+    "new": {"new_session", "new_session_progress"},
     "clusters": {"cluster_log", "clusters", "error"},
 }
 """The templates that each walk below shows."""
@@ -169,6 +177,27 @@ def test_the_page_of_links(web, walk, base, browser):
     walk.look(press(browser, base, page, "links", repository="o/r", environment="o/e"), "links of a repository")
     walk.look(press(browser, base, page, "links", repository="../..", environment=""), "no links")
     assert (walk.wrong, walk.shown) == ({}, WALKS["links"])
+
+
+def test_the_pages_of_a_new_session(web, walk, base, browser, sessions):
+    used(sessions, "official-notes", new_environment(sessions, 1))
+    use(web, sessions, regular=replace(sessions.regular, allows_image=lambda _: False))
+    web.fresh(languages=languages.languages(), noscript_wait_seconds=20)
+    page = walk.open("new")
+    for fields in ({"environment": "image", "image": "x"}, {"environment": "repository", "environment_spec": "o/r"}):
+        walk.look(press(browser, base, page, "new", **fields), f"a bad {fields['environment']}")
+    walk.look(press(browser, base, page, "new", files_spec="https://github.com/o"), "bad files")
+    sessions.builder.hold()
+    location = press(browser, base, page, "new", environment="listed:geo").headers["location"]
+    origin = base.removesuffix("/services/binder")
+    walk.look(browser.get(origin + location, timeout=30), "a start")
+    sessions.builder.release()
+    assert browser.get(f"{origin}{location}&wait=1", allow_redirects=False, timeout=30).status_code == 303
+    walk.open("new", name="a session that runs")
+    use(web, sessions, regular=RegularSessions(own=False))
+    web.fresh(languages=languages.languages())
+    walk.open("new", name="sessions of the hub's own spawner")
+    assert (walk.wrong, walk.shown) == ({}, WALKS["new"])
 
 
 def test_the_pages_of_clusters(gateway, behind, walk, web):

@@ -227,6 +227,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/environments/{key}/rebuild": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make it anew: 202 with the build; the old one can be used meanwhile, and for ever if that fails. */
+        post: operations["post_environments_key_rebuild"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/launches": {
         parameters: {
             query?: never;
@@ -255,6 +272,41 @@ export interface paths {
         put?: never;
         /** Links and badges of a repository, however it is named; with ``check``, only if a launch would work. */
         post: operations["post_links"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/new-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the person may choose for their regular session, and whether it runs. */
+        get: operations["get_new_session"];
+        put?: never;
+        /** Start the regular session and answer as soon as it is under way: 202, or the error of what was refused. */
+        post: operations["post_new_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/new-session/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The start that was asked for with the same fields, from its beginning or from ``Last-Event-ID``. */
+        get: operations["get_new_session_events"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -521,6 +573,7 @@ export interface components {
             key: string;
             kind: string;
             last_used: string;
+            may_rebuild: boolean;
             mode: string | null;
             own_bytes: number | null;
             pinned: boolean;
@@ -598,6 +651,7 @@ export interface components {
             dask?: boolean;
             filepath?: string;
             labpath?: string;
+            size?: string;
             spec: string;
             trust?: boolean;
             urlpath?: string;
@@ -640,11 +694,62 @@ export interface components {
             repository: string;
         };
         /**
+         * ListedJson
+         * @description An environment of the operator's list; ``environment`` is what chooses it.
+         */
+        ListedJson: {
+            description: string;
+            environment: string;
+            title: string;
+        };
+        /**
          * LogsAnswer
          * @description ``GET clusters/<cluster>/logs``.
          */
         LogsAnswer: {
             logs: string[];
+        };
+        /**
+         * MachineSizeJson
+         * @description A machine size; ``memory_bytes`` and ``cpus`` are null where nothing is enforced.
+         */
+        MachineSizeJson: {
+            cpus: number | null;
+            description: string;
+            memory_bytes: number | null;
+            name: string;
+            title: string;
+        };
+        /**
+         * NewSessionAnswer
+         * @description ``GET new-session``.
+         */
+        NewSessionAnswer: {
+            new_session: components["schemas"]["NewSessionJson"];
+        };
+        /**
+         * NewSessionJson
+         * @description What can be chosen; nothing where ``available`` is false. ``images``: an image can be named.
+         */
+        NewSessionJson: {
+            available: boolean;
+            environments: components["schemas"]["ListedJson"][];
+            images: boolean;
+            recent: components["schemas"]["RecentJson"][];
+            running: components["schemas"]["RunningJson"] | null;
+            sizes: components["schemas"]["MachineSizeJson"][];
+        };
+        /**
+         * NewSessionWish
+         * @description ``POST new-session``: the fields of the form, all optional.
+         */
+        NewSessionWish: {
+            environment?: string;
+            environment_spec?: string;
+            files_spec?: string;
+            image?: string;
+            size?: string;
+            trust?: boolean;
         };
         /**
          * Note
@@ -680,6 +785,8 @@ export interface components {
             repository: components["schemas"]["RepositoryName"];
             running: string | null;
             server_name: string;
+            size: string | null;
+            sizes: components["schemas"]["MachineSizeJson"][];
             spec: string;
             trust: components["schemas"]["Trust"];
             typical_seconds: number | null;
@@ -690,6 +797,7 @@ export interface components {
          */
         Problem: {
             code: string;
+            field?: string;
             hint: string;
             id?: string;
             message: string;
@@ -722,6 +830,15 @@ export interface components {
             size_bytes: number;
         };
         /**
+         * RecentJson
+         * @description A ready environment that the person used; ``environment`` is what chooses it, ``title`` its repository.
+         */
+        RecentJson: {
+            environment: string;
+            title: string;
+            used: string;
+        };
+        /**
          * RepositoriesAnswer
          * @description ``GET repositories``.
          */
@@ -734,6 +851,14 @@ export interface components {
          */
         RepositoryName: {
             name: string;
+            url: string;
+        };
+        /**
+         * RunningJson
+         * @description The regular session: ``state`` is ready, spawn or stop.
+         */
+        RunningJson: {
+            state: string;
             url: string;
         };
         /**
@@ -796,6 +921,23 @@ export interface components {
         ShareJson: {
             key: string;
             url: string;
+        };
+        /**
+         * StartedAnswer
+         * @description ``POST new-session``.
+         */
+        StartedAnswer: {
+            session: components["schemas"]["StartedJson"];
+        };
+        /**
+         * StartedJson
+         * @description A start under way: ``events_url`` tells how it goes on.
+         */
+        StartedJson: {
+            build_id: string | null;
+            events_url: string;
+            phase: string;
+            server_name: string;
         };
         /**
          * Trust
@@ -1308,6 +1450,37 @@ export interface operations {
             };
         };
     };
+    post_environments_key_rebuild: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BuildAnswer"];
+                };
+            };
+            /** @description What happened and what to do */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemAnswer"];
+                };
+            };
+        };
+    };
     post_launches: {
         parameters: {
             query?: never;
@@ -1374,10 +1547,109 @@ export interface operations {
             };
         };
     };
+    get_new_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewSessionAnswer"];
+                };
+            };
+            /** @description What happened and what to do */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemAnswer"];
+                };
+            };
+        };
+    };
+    post_new_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSessionWish"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StartedAnswer"];
+                };
+            };
+            /** @description What happened and what to do */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemAnswer"];
+                };
+            };
+        };
+    };
+    get_new_session_events: {
+        parameters: {
+            query?: {
+                environment?: string;
+                environment_spec?: string;
+                files_spec?: string;
+                image?: string;
+                last_event_id?: string;
+                size?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description What happened and what to do */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemAnswer"];
+                };
+            };
+        };
+    };
     get_preview: {
         parameters: {
             query?: {
                 dask?: string;
+                size?: string;
                 spec?: string;
             };
             header?: never;
