@@ -70,6 +70,7 @@ class SessionFormMixin(HasTraits):
     user_options: dict[str, Any]
     start_timeout: Any
     launch_settings: Settings
+    options_form: Any
     _progress: StartProgress | None
     _service_path: Any
     _service_url: Any
@@ -118,7 +119,7 @@ class SessionFormMixin(HasTraits):
                 await self._asker().ask("check", self._start_body(*self._checked), seconds=_CHECK_SECONDS)
         except Refused as error:
             attempt.problem = error.told
-            raise _as_http_error(error) from error
+            raise _as_http_error(error, in_form=True) from error
         except LauncherError as error:
             attempt.problem = error.to_dict()
             raise as_http_error(error) from error
@@ -127,10 +128,14 @@ class SessionFormMixin(HasTraits):
     def options_from_query(self, query_data: dict[str, list[str]]) -> dict[str, Any]:
         """Anybody can write a link to the Hub's spawn page, which would start at once: it shows the form instead.
 
-        Nothing of it is filled in either: what runs beside a person's files is for them to choose.
+        Nothing of it is filled in either: what runs beside a person's files is for them to choose. Where the operator
+        has another form, links go on to mean what they mean there, without our choices.
         """
-        del query_data
-        raise FormFirst
+        if self.options_form == self.session_form:
+            raise FormFirst
+        others = {name: values for name, values in query_data.items() if name not in FIELDS}
+        options: dict[str, Any] = super().options_from_query(others)  # type: ignore[misc]
+        return options
 
     async def regular_plan(self) -> LaunchPlan | None:
         """What a regular session starts, by its ``user_options``; None for the standard one.
@@ -231,9 +236,11 @@ def build_patience(settings: Settings) -> int:
     return settings.source_timeout_seconds + 2 * settings.build_timeout_seconds
 
 
-def _as_http_error(error: Refused) -> web.HTTPError:
+def _as_http_error(error: Refused, *, in_form: bool = False) -> web.HTTPError:
     told, html = error.told, ""
     words = f"{told['message']} {told['hint']}".strip()
-    if link := told.get("link"):
+    if in_form and "summary" in told:
+        words = told["summary"]
+    elif link := told.get("link"):
         html = f'{escape(words)} <a href="{escape(link["href"])}">{escape(link["label"])}</a>'
     return http_error(told["status"], told["code"], words, html)

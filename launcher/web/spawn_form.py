@@ -148,8 +148,13 @@ class CheckHandler(SealedHandler):
         return f"{question.server_name}/{question.body['start']}"
 
     def told(self, question: Question, error: LauncherError) -> dict[str, Any]:
-        """With the way to the build that it is about, or to where a repository can be trusted."""
+        """With the way to the build that it is about, or to where a repository can be trusted.
+
+        ``summary``: what stands above a form that shows the error at its field.
+        """
         told = super().told(question, error)
+        if error.field:
+            told["summary"] = self.words(question).t("hub_form.marked")
         if self._build_id is not None and isinstance(error, BuildError):
             told["link"] = self.link_to_build(self._build_id, self.words(question))
         if isinstance(error, ConfirmationRequired):  # only pages of ours know that the person themselves says so

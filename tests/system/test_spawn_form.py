@@ -9,7 +9,9 @@ import time
 import psutil
 import pytest
 import requests
+from playwright.sync_api import expect
 
+from tests.support.browser import accessibility_problems, profile, running_chromium, shot
 from tests.support.fixtures import require
 from tests.support.gate import Gates
 from tests.support.git_server import make_repository
@@ -119,7 +121,8 @@ def test_a_bad_choice_shows_the_form_again_with_its_words_and_what_was_typed(wor
     page = bob.send(bob.spawn_page(), files_spec="", **fields)
     assert 400 <= page.status_code < 500
     assert sentence in page.text
-    assert 'class="problem"' in page.text
+    assert page.text.count('class="problem"') == 1
+    assert "it is marked below" in page.text
     assert "<b>" not in page.text
     assert bob.server() is None
     assert "Geospatial" in bob.spawn_page().text, "the next page begins anew"
@@ -132,6 +135,31 @@ def test_a_link_chooses_nothing_and_starts_nothing(world):
         assert "Nothing was started" in page.text
         assert re.search(r'value="listed:geo"(?! checked)', page.text)
         assert bob.server() is None
+
+
+def test_in_a_browser_the_form_needs_no_script_fits_a_telephone_and_is_accessible(world):
+    ana = Person(world.hub, "ana")
+    cookies = [{"name": one.name, "value": one.value, "url": world.hub.url + "hub/"} for one in ana.browser.cookies]
+    with running_chromium() as chromium:
+        for options in ({"color_scheme": "dark"}, {"java_script_enabled": False}):
+            with profile(chromium, **options) as context:
+                context.add_cookies(cookies)
+                page = context.new_page()
+                page.set_viewport_size({"width": 360, "height": 800})
+                page.goto(f"{world.hub.url}hub/spawn")
+                address = page.locator("#environment_spec")
+                expect(address).to_be_hidden()
+                page.get_by_role("radio", name="From a repository").check()
+                expect(address).to_be_visible()
+                address.fill("nonsense")
+                page.get_by_role("button", name="Start").click()
+                expect(page.locator(".launcher-form [role=alert]")).to_contain_text("no address of a repository")
+                expect(address).to_have_value("nonsense")
+                if "color_scheme" in options:
+                    shot(page, "spawn-form")
+                    assert accessibility_problems(page, ".launcher-form") == []
+                    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert ana.server() is None
 
 
 def test_a_listed_environment_is_built_in_front_of_the_person_and_starts_again_as_remembered(world):

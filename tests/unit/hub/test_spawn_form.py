@@ -92,6 +92,16 @@ def test_a_link_to_the_spawn_page_starts_nothing(query: dict[str, list[str]]) ->
     assert "Nothing was started" in refused.value.jupyterhub_message
 
 
+async def test_where_people_may_name_images_an_operators_own_form_stays_and_links_still_name_none() -> None:
+    c = Config()
+    c.LauncherContainers.allowed_images = ["quay.io/org/*"]
+    c.Spawner.options_form = "<input name=image><input name=course>"
+    c.Spawner.options_from_form = lambda form: {name: values[0] for name, values in form.items()}
+    own = spawner(c, runtime="container", spawn_form=False)
+    assert own.options_form == c.Spawner.options_form
+    assert own.options_from_query({"image": ["quay.io/org/x"], "course": ["1"]}) == {"course": "1"}
+
+
 @pytest.mark.parametrize(
     ("given", "flat"),
     [
