@@ -112,7 +112,7 @@ class TestUntilWhen:
 class TestKeepAlive:
     def test_the_button_moves_the_end_at_the_hub(self, session, alice, used):
         alice.hub_has(Culler(3600))
-        assert 'aria-label="Keep org/notes/main alive"' in alice.page()
+        assert 'aria-label="Keep alive: org/notes/main"' in alice.page()
         before = datetime.now(UTC)
         answer = alice.press("sessions/keep", server=session)
         assert (answer.status_code, answer.headers["location"]) == (303, "/services/binder/")
