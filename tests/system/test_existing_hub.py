@@ -111,7 +111,8 @@ def test_two_people_get_homes_of_their_own_and_unknown_code_gets_neither(version
     make_repository(git_server.directory / name, {"hello.txt": "hello\n"})
     spec = git_spec(git_server.url(name), "main")
     homes = tmp_path / "homes"
-    sizes = [{"name": "small", "memory": MEMORY, "cpus": 1.5}, {"name": "staff", "groups": ["staff"]}]
+    sizes = [{"name": "small", "memory": MEMORY, "cpus": 1.5}, {"name": "other"}]
+    sizes += [{"name": "staff", "groups": ["staff"]}]
     configuration = own_spawner(homes) + flag(tmp_path / "state", git_server, index, version, machine_sizes=sizes)
     limited = {"memory", "cpu"} <= enforceable()
     with RunningHub(configuration, python=str(PYTHONS[version])) as hub:
@@ -125,6 +126,8 @@ def test_two_people_get_homes_of_their_own_and_unknown_code_gets_neither(version
             assert "secret.txt" not in seen
             assert seen.strip().endswith("False")
             session.write("mine.txt", person)
+        again = list(stream(hub, hub.token_for("bob"), spec, size="other"))
+        assert "Your running session keeps its machine size (small)" in "".join(event["message"] for event in again)
         refused = list(stream(hub, hub.token_for("bob"), spec, size="staff"))
         assert refused[-1]["code"] == "machine_size_not_allowed"
         if limited:
