@@ -183,7 +183,7 @@ async def test_what_was_said_is_said_again_to_a_hub_that_missed_it(service: Serv
         ({"environment": "listed:nothing"}, "environment"),
         ({"environment": "nonsense"}, "environment"),
         ({"environment": "recent:" + "0" * 64}, "environment"),
-        ({"environment": "image", "image": "quay.io/x/y"}, "image"),
+        ({"environment": "image", "image": "quay.io/x/y"}, "environment"),
         ({"environment": "repository", "environment_spec": "no repository at all"}, "environment_spec"),
         ({"files_spec": "nothing/like/this"}, "files_spec"),
         ({"size": "huge"}, "size"),

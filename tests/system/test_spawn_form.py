@@ -182,8 +182,8 @@ def test_a_listed_environment_is_built_in_front_of_the_person_and_starts_again_a
     ("options", "status", "words"),
     [
         ({"environment": "listed:nothing"}, 404, "not offered to you"),
-        ({"environment": "image", "image": "quay.io/org/image"}, 403, "does not allow that image"),
-        ({"image": "quay.io/org/image"}, 403, "does not allow that image"),
+        ({"environment": "image", "image": "quay.io/org/image"}, 403, "starts no sessions from images"),
+        ({"image": "quay.io/org/image"}, 403, "starts no sessions from images"),
         ({"size": "large"}, 403, "no machine size"),
         ({"environment": ["listed:geo"]}, 400, "must be a text"),
     ],
