@@ -52,14 +52,12 @@ class World:
         return requests.request(method, address, headers=self.headers(person), timeout=60, **options)
 
     def events(self, person, spec, **query):
-        answer = requests.get(
-            f"{self.service}build/{spec}",
-            headers={**self.headers(person), **EVENTS},
-            params=query,
-            stream=True,
-            timeout=240,
-        )
-        with answer:
+        yield from self.told(person, f"{self.service}build/{spec}", **query)
+
+    def told(self, person, address, **query):
+        """The events of a stream, to the one that ends it."""
+        headers = {**self.headers(person), **EVENTS}
+        with requests.get(address, headers=headers, params=query, stream=True, timeout=240) as answer:
             for line in answer.iter_lines(decode_unicode=True):
                 if line.startswith("data:"):
                     event = json.loads(line.removeprefix("data:"))

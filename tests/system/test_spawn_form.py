@@ -164,12 +164,16 @@ def test_in_a_browser_the_form_needs_no_script_fits_a_telephone_and_is_accessibl
 
 def test_a_listed_environment_is_built_in_front_of_the_person_and_starts_again_as_remembered(world):
     cy = Person(world.hub, "cy")
-    cy.send(cy.spawn_page(), environment="listed:geo", cmd="sh", env="nothing")
+    world.hub.api("POST", "/groups/staff")
+    world.hub.api("POST", "/groups/staff/users", json={"users": ["cy"]})
+    page = cy.spawn_page()
+    assert "Large" in page.text
+    cy.send(page, environment="listed:geo", size="large", cmd="sh", env="nothing")
     events = cy.progress()
     assert events[-1].get("ready"), events
     assert any("/services/binder/builds/" in event.get("html_message", "") for event in events), events
     assert cy.session().run("import toolz, os; print(toolz.__name__, os.getcwd())").split()[0] == "toolz"
-    assert cy.server()["user_options"] == {"environment": "listed:geo"}
+    assert cy.server()["user_options"] == {"environment": "listed:geo", "size": "large"}
     cy.stop()
     builds = world.builds()
     assert cy.api("POST", "/server").status_code == 201
@@ -240,6 +244,28 @@ def service_family(hub):
             if process.cmdline()[1:4] == ["-m", "launcher", "serve"]:
                 found.append(process)
     return sorted(found, key=lambda process: process.pid)
+
+
+def test_a_program_starts_it_with_a_listed_environment_and_files_from_a_repository(world):
+    course = {"start.txt": "hello\n", "jupyter_server_config.py": "raise SystemExit('this must not run')\n"}
+    make_repository(world.git_server.directory / "form-course", course)
+    kim = Person(world.hub, "kim")
+    address = f"{world.service}api/v1/new-session"
+    offer = requests.get(address, headers=kim.headers, timeout=30).json()["new_session"]
+    assert [one["environment"] for one in offer["environments"]] == ["listed:geo", "listed:broken", "listed:slow"]
+    wish = {"environment": "listed:geo", "files_spec": world.git_server.url("form-course")}
+    started = requests.post(address, headers=kim.headers, json=wish, timeout=60)
+    assert started.status_code == 202, started.text
+    assert list(world.told("kim", started.json()["session"]["events_url"]))[-1]["phase"] == "ready", world.hub.log[
+        -3000:
+    ]
+    session = kim.session()
+    assert session.run("import toolz, os; print(os.environ['REPO_DIR'])").strip().endswith("/form-course")
+    assert session.read("form-course/start.txt") == "hello\n"
+    assert (world.homes / "kim" / "form-course" / "start.txt").exists()
+    again = requests.post(address, headers=kim.headers, json=wish, timeout=60)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "session_running")
+    kim.stop()
 
 
 def test_without_its_launcher_a_hub_still_starts_the_standard_session(world):
