@@ -35,6 +35,8 @@ _CHECK_SECONDS = 20
 _NEWS_SECONDS = 30
 _PATIENCE_SECONDS = 20
 """How long a start waits for a service that is being restarted."""
+_LONGEST = 2100
+"""Characters of what was typed that a form shows again; more than any choice may have."""
 _SILENT = """<div class="alert alert-warning" role="status">
 <p>The launcher does not answer just now, so there is nothing to choose from.</p>
 <p class="mb-0">Start gives you the standard session; or load this page again in a moment.</p>
@@ -106,7 +108,7 @@ class SessionFormMixin(HasTraits):
 
     def choices_of_form(self, form: Mapping[str, list[str]]) -> Awaitable[dict[str, str]]:
         """What of a form that was sent becomes ``user_options``. Raises HTTPError with words for a bad choice."""
-        attempt = _Attempt({name: values[0] for name, values in form.items() if name in FIELDS and values})
+        attempt = _Attempt({name: form[name][0][:_LONGEST] for name in FIELDS if form.get(name)})
         # Set before the first await: JupyterHub shows the form again in the same request, not in the same task.
         _attempt.set(attempt)
         return self._check(attempt)
@@ -188,10 +190,16 @@ class SessionFormMixin(HasTraits):
 
     def _asker(self) -> Asker:
         groups = frozenset(group.name for group in self.user.groups)
-        scopes = frozenset(get_scopes_for(self.user.orm_user)) & _scopes_of_dask(self.launch_settings)
-        person = Person(Username(self.user.name), bool(self.user.admin), groups, scopes)
+        person = Person(Username(self.user.name), bool(self.user.admin), groups, self._scopes_of_dask())
         talk = SealedTalk(self.launch_settings.ticket_secret)
         return Asker(self._service_url(), talk, person, self.name)
+
+    def _scopes_of_dask(self) -> frozenset[str]:
+        """The rights of the person that the service's answers depend on."""
+        dask = self.launch_settings.dask
+        if dask is None:
+            return frozenset()
+        return frozenset(get_scopes_for(self.user.orm_user)) & {"access:services", dask.scope}
 
     async def _run_apply_user_options(self, user_options: dict[str, Any]) -> None:
         """Keep our options out of the operator's own handling of options, which would warn about them."""
@@ -224,11 +232,6 @@ def flat_options(options: Mapping[str, Any]) -> dict[str, str]:
     if found.get(IMAGE) and "environment" not in found:
         found["environment"] = IMAGE
     return SessionChoices.from_fields(lambda name: found.get(name, "")).to_fields()
-
-
-def _scopes_of_dask(settings: Settings) -> frozenset[str]:
-    """The rights of a person that the service's answers depend on."""
-    return frozenset({"access:services", settings.dask.scope} if settings.dask is not None else ())
 
 
 def build_patience(settings: Settings) -> int:

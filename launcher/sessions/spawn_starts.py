@@ -12,11 +12,13 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from launcher.builds import BuildQueue
+from launcher.errors import RateLimited
 from launcher.models import BuildId, LaunchPlan, Username
 from launcher.sessions.base import LaunchEvent
 from launcher.sessions.tasks import LaunchTask, Say
 
 _FORGOTTEN_SECONDS = 60
+_MOST_OF_ONE_PERSON = 8
 _LOG_LINE_SECONDS = 2
 """A person who waits wants to see that a build goes on, not each of its lines."""
 
@@ -113,12 +115,17 @@ class SpawnStarts:
         self._starts: dict[tuple[Username, str], tuple[SpawnStart, asyncio.TimerHandle]] = {}
 
     def of(self, user: Username, name: str, make_plan: MakePlan) -> SpawnStart:
-        """The start of that name, begun when it is new; it is kept for a while after the last call."""
+        """The start of that name, begun when it is new; it is kept for a while after the last call.
+
+        Raises RateLimited when the person has too many.
+        """
         known = self._starts.get((user, name))
         if known is not None:
             start, timer = known
             timer.cancel()
         else:
+            if sum(one == user for one, _ in self._starts) >= _MOST_OF_ONE_PERSON:
+                raise RateLimited("Too many of your sessions are being started.", hint="Wait a minute, then try again.")
             start = SpawnStart(make_plan, self._builds)
         later = asyncio.get_running_loop().call_later(self._forgotten_seconds, self.forget, user, name)
         self._starts[user, name] = (start, later)

@@ -314,6 +314,18 @@ async def test_a_service_that_is_away_is_waited_for_only_as_long_as_told() -> No
         await Asker(url, SealedTalk(SECRET), ANA, "").ask("form", {}, seconds=5)
 
 
+async def test_nobody_has_the_launcher_look_at_many_things_at_once(service: Service) -> None:
+    service.builder._open = False
+    body = {"options": {"environment": "listed:geo"}}
+    for number in range(8):
+        await service.ask("check", {**body, "start": str(number)})
+    with pytest.raises(Refused) as refused:
+        await service.ask("check", {**body, "start": "8"})
+    assert refused.value.told["code"] == "rate_limited"
+    assert await service.ask("check", {**body, "start": "0"}) == {}
+    assert await service.ask("check", {**body, "start": "1"}, BOB) == {}
+
+
 async def test_a_start_that_nobody_asks_about_is_forgotten_and_its_build_goes_on(service: Service) -> None:
     service.builder._open = False
     await service.ask("check", {"options": {"environment": "listed:geo"}, "start": "1"})
