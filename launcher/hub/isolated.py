@@ -23,14 +23,14 @@ from launcher.config import Settings
 from launcher.control_groups import Limits
 from launcher.errors import LauncherError, SessionStartFailed
 from launcher.hub.homes import directory_name, make_home, project_home
-from launcher.hub.limits import limit_variables, limits_of, size_of
+from launcher.hub.limits import first_size, limit_variables, limits_of
 from launcher.hub.probe import require_login
 from launcher.hub.progress import StartProgress
 from launcher.hub.records import ALIVE_NAME, VARIABLES_NAME, SessionRecord, SessionRecords
 from launcher.hub.session import DESCRIPTION_NAME, INSIDE_NAME, SOCKET_NAME, describe_session
 from launcher.hub.spawner import LaunchSpawnerMixin, as_http_error
 from launcher.hub.waiting import SessionVoice
-from launcher.models import HomeKind, LaunchPlan
+from launcher.models import HomeKind, LaunchPlan, MachineSize
 
 _LOOPBACK = "127.0.0.1"
 
@@ -137,8 +137,7 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
 
     async def _start_isolated(self, plan: LaunchPlan | None) -> tuple[str, int]:
         await self.prepare(plan)
-        size = size_of(self.launch_settings, plan, self.user, await self.enforceable())
-        self._limits = limits_of(size, self.own_limits())
+        self._limits = limits_of(await self._size(plan), self.own_limits())
         self.port = self.port or random_port()
         self.run_directory = tempfile.mkdtemp(prefix="launcher-session-")
         run = Path(self.run_directory)
@@ -155,6 +154,13 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
         address = self.ip or _LOOPBACK
         await require_login(address, self.port, base_url=self.server.base_url, hub_base_url=self.hub.base_url)
         return address, self.port
+
+    async def _size(self, plan: LaunchPlan | None) -> MachineSize | None:
+        """The machine size of this start. Raises MachineSizeNotAllowed when none is for the person."""
+        if plan is not None:
+            return plan.size
+        sizes = self.launch_settings.machine_sizes
+        return first_size(sizes, self.user, await self.enforceable()) if sizes else None
 
     def furnish(self, run: Path) -> None:
         """Put into a new run directory what the session and its neighbours expect there."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from launcher.config import Settings
 from launcher.control_groups import Limits
-from launcher.models import LaunchPlan, MachineSize, Person, Username
+from launcher.models import MachineSize, Person, Username
 from launcher.policy.sizes import Enforceable, MachineSizes
 
 _MEMORY, _CPU = "MEM", "CPU"
@@ -19,15 +18,13 @@ def person_of(user: Any) -> Person:
     return Person(Username(str(user.name)), admin=bool(user.admin), groups=groups)
 
 
-def size_of(settings: Settings, plan: LaunchPlan | None, user: Any, limits: Collection[str]) -> MachineSize | None:
-    """The machine size of a start. ``limits``: which ones this machine can enforce.
+def first_size(sizes: tuple[MachineSize, ...], user: Any, limits: Collection[str]) -> MachineSize | None:
+    """The machine size of a regular session that is started without a plan: the first one that is for the person.
 
-    A regular session that is started without a plan gets the first size that is for the person: nobody gets around
-    sizes by the Hub's own pages. Raises MachineSizeNotAllowed when none is.
+    So nobody gets around sizes by the Hub's own pages. ``limits``: which ones this machine can enforce. Raises
+    MachineSizeNotAllowed when no size is for the person.
     """
-    if plan is not None:
-        return plan.size
-    return MachineSizes(settings.machine_sizes, Enforceable.of(limits)).choose("", person_of(user))
+    return MachineSizes(sizes, Enforceable.of(limits)).choose("", person_of(user))
 
 
 def limits_of(size: MachineSize | None, own: Limits) -> Limits:

@@ -111,7 +111,7 @@ def test_two_people_get_homes_of_their_own_and_unknown_code_gets_neither(version
     make_repository(git_server.directory / name, {"hello.txt": "hello\n"})
     spec = git_spec(git_server.url(name), "main")
     homes = tmp_path / "homes"
-    sizes = [{"name": "small", "memory": MEMORY, "cpus": 1.5}, {"name": "other"}]
+    sizes = [{"name": "small", "memory": MEMORY, "cpus": 1.5}, {"name": "tiny", "memory": "64M"}]
     sizes += [{"name": "staff", "groups": ["staff"]}]
     configuration = own_spawner(homes) + flag(tmp_path / "state", git_server, index, version, machine_sizes=sizes)
     limited = {"memory", "cpu"} <= enforceable()
@@ -126,13 +126,15 @@ def test_two_people_get_homes_of_their_own_and_unknown_code_gets_neither(version
             assert "secret.txt" not in seen
             assert seen.strip().endswith("False")
             session.write("mine.txt", person)
-        again = list(stream(hub, hub.token_for("bob"), spec, size="other"))
+        again = list(stream(hub, hub.token_for("bob"), spec, size="tiny"))
         assert "Your running session keeps its machine size (small)" in "".join(event["message"] for event in again)
         refused = list(stream(hub, hub.token_for("bob"), spec, size="staff"))
         assert refused[-1]["code"] == "machine_size_not_allowed"
         if limited:
             assert session.run(TAKE_TOO_MUCH).split() == [str(MEMORY), "1.5", "-9"]
             assert len(groups_of(tmp_path / "state")) >= 2
+            failed = list(stream(hub, hub.token_for("cy"), spec, size="tiny"))
+            assert "needs more memory to start than it may use" in failed[-1]["message"]
         assert {path.parent.parent.parent.name for path in (tmp_path / "state").glob("projects/*/*/*/mine.txt")} == {
             "ana",
             "bob",

@@ -13,7 +13,7 @@ from launcher.config import Settings
 from launcher.config_files import read_settings
 from launcher.control_groups import Limits
 from launcher.errors import ConfigurationInvalid, MachineSizeNotAllowed
-from launcher.hub.limits import limit_variables, limits_of, size_of
+from launcher.hub.limits import first_size, limit_variables, limits_of
 from launcher.models import LaunchPlan, MachineSize, Person, Username
 from launcher.policy.sizes import Enforceable, MachineSizes, read_sizes
 from tests.support import examples
@@ -136,14 +136,14 @@ def user(name: str, *groups: str, admin: bool = False) -> Any:
 
 def test_a_regular_session_without_a_plan_gets_the_first_size_of_its_person() -> None:
     """Nobody gets around sizes by the Hub's own pages."""
-    made = settings([{"name": "staff", "memory": "8G", "groups": ["staff"]}, ENTRIES[0]])
+    sizes = read_sizes([{"name": "staff", "memory": "8G", "groups": ["staff"]}, ENTRIES[0]])
     everything = {"memory", "cpu", "pids"}
-    assert names((size_of(made, None, user("ana", "staff"), everything),)) == ["staff"]
-    assert size_of(made, None, user("bob"), everything) == SMALL
-    assert size_of(made, None, user("bob"), set()).memory_bytes is None
-    assert size_of(made, examples.plan(), user("bob"), everything) is None, "a plan knows"
+    assert first_size(sizes, user("ana", "staff"), everything).name == "staff"
+    assert first_size(sizes, user("root", admin=True), everything).name == "staff"
+    assert first_size(sizes, user("bob"), everything) == SMALL
+    assert first_size(sizes, user("bob"), set()).memory_bytes is None
     with pytest.raises(MachineSizeNotAllowed):
-        size_of(settings([ENTRIES[1]]), None, user("bob"), everything)
+        first_size((LARGE,), user("bob"), everything)
 
 
 def test_a_size_wins_over_the_spawners_own_limit_and_leaves_what_it_says_nothing_about() -> None:
