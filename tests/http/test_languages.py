@@ -13,6 +13,7 @@ import launcher
 from launcher.errors import RefNotFound
 from launcher.models import EnvironmentSize, EnvironmentStatus, HomeKind, Person, ServerName, Trust
 from launcher.policy.dask import DaskPolicy
+from launcher.policy.sizes import MachineSizes, read_sizes
 from launcher.sessions.base import LaunchEvent
 from launcher.sessions.session_offer import RegularSessions
 from launcher.web import pages
@@ -55,7 +56,7 @@ WALKS = {
     "launch": {"error", "failed", "launch", "progress"},
     "links": {"links"},
     "new": {"new_session", "new_session_progress"},
-    "clusters": {"cluster_log", "clusters", "error"},
+    "clusters": {"cluster_log", "clusters", "error", "home"},
 }
 """The templates that each walk below shows."""
 
@@ -148,6 +149,7 @@ def test_every_page_of_a_launch(web, walk, base, browser):
     web.launches.dask_choice = True
     refusal = DaskPolicy(scope="a:b").refusal(Person(ALICE), HomeKind.PERSONAL)
     origin = re.match(r"http://[^/]+", base)[0]
+    web.launches.sizes = MachineSizes(read_sizes(SIZES))
     for number, status in enumerate((None, *EnvironmentStatus)):
         web.launches.environment = status
         web.launches.dask_reason = ("", refusal, "Odd.", None)[number]
@@ -209,6 +211,7 @@ def test_the_pages_of_clusters(gateway, behind, walk, web):
     over = cluster(THREE, status="failed", reason="Its memory was used up.", started=ago(hours=3), stopped=ago(hours=1))
     listed(gateway, live, {**busy, "status": "starting"}, over, limits=LIMITS, used={"clusters": 2})
     walk.open("clusters")
+    walk.open("", name="my launches with clusters")
     with_logs(gateway, ONE, scheduler="one\n", nursery="", a1b2c3d4e5f6="two\n")
     for process in ("", "/scheduler", "/nursery", "/nope"):
         walk.open(f"clusters/{ONE}/logs{process}")
