@@ -205,11 +205,16 @@ def test_links_by_keyboard_follow_what_is_pasted_and_are_copied(store, web, base
     expect(page.get_by_text("did not say where the branch ends")).to_be_visible()
     page.get_by_label("Repository any address").fill("https://git.test/o/r/pulls/3")
     expect(page.get_by_text("This link follows a pull or merge request")).to_be_visible()
+    shot(page, "links-request")
     expect(page.get_by_label("nbgitpuller link brings")).to_be_hidden()
     with page.expect_request(re.compile("/v2/git/")) as request:
         page.get_by_role("link", name="Launch", exact=True).click()
     assert request.value.header_value("referer") == f"{base}/links", "what was typed is in no address"
     expect(page).to_have_url(re.compile("/refs/pull/3/head"))
+    expect(page.locator("dl.facts")).to_contain_text("The link follows the request.")
+    page.set_viewport_size({"width": 360, "height": 740})
+    shot(page, "ask-request")
+    assert (wide(page), accessibility_problems(page)) == (0, [])
     page.go_back()
     expect(page.get_by_label("Repository any address")).to_have_value("")
     page.context.clear_cookies()
@@ -260,6 +265,13 @@ def test_links_without_a_script(store, base, person):
     )
     expect(page.get_by_text("A launch of this works.")).to_be_visible()
     expect(page.get_by_label("Repository any address")).to_have_value("https://git.test/u/r/src/branch/dev/notes")
+    page.get_by_text("The environment is in another repository").click()
+    page.get_by_label("Repository of the environment").fill("org/environment")
+    page.get_by_role("button", name="Make links").click()
+    expect(page.get_by_label("Link for a mail")).to_have_value(
+        re.compile(f"^{base}/v2/gh/org/environment/HEAD.urlpath=git-pull%3Frepo%3D")
+    )
+    expect(page.get_by_label("nbgitpuller link brings")).to_have_value(re.compile("&environment=gh%2Forg%2Fenv"))
 
 
 def test_the_keyboard_reaches_and_presses_everything(store, web, base, person, filled_home):
