@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from launcher.engine.base import Image, is_allowed_image
+from launcher.engine.base import Image
 from launcher.engine.base_image import base_image_name
 from launcher.engine.client import Engine
 from launcher.engine.config import ContainerSettings
@@ -37,17 +37,8 @@ async def environment_image(engine: Engine, reference: str) -> Image:
     return image
 
 
-async def other_image(engine: Engine, name: str, allowed: Iterable[str]) -> Image:
-    """An image that a person asks for by name. Raises SessionStartFailed unless the operator allows it."""
-    if not is_allowed_image(name, allowed):
-        raise SessionStartFailed(
-            "This hub does not allow that image.", hint="Choose one that it offers, or ask the people who run it."
-        )
-    return await named_image(engine, name)
-
-
 async def named_image(engine: Engine, name: str) -> Image:
-    """An image by its name. Raises SessionStartFailed when the machine does not have it."""
+    """An image that the plan names. Raises SessionStartFailed when the machine does not have it."""
     image = await engine.image(name)
     if image is None:
         raise SessionStartFailed(
