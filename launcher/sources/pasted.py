@@ -101,8 +101,9 @@ def _parse(sources: Sources, pasted: Pasted, ref: str) -> Spec:
 
 def _unwrapped(text: str) -> str:
     """The address in a badge, a link of Markdown, HTML or reStructuredText, or in quotes, without a full stop."""
+    line = " ".join(text.split())  # one space at a time: patterns that meet many try every way to share them
     for shape in _WRAPPED:
-        if match := shape.fullmatch(text):
+        if match := shape.fullmatch(line):
             text = match[1]
             break
     return text.strip(_AROUND + " ").rstrip(".,;:!?" + _AROUND).strip()

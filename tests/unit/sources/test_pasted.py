@@ -207,6 +207,33 @@ def test_what_cannot_work_is_a_sentence(text, words):
     assert raised.value.hint
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "](" + " " * 500 + "x",
+        "](a)",
+        '](a "',
+        ' "a',
+        "<a ",
+        "<a href=",
+        "`<",
+        "`",
+        ":target:",
+        "a.",
+        "a@a.",
+        "git clone a",
+        "((",
+        ").",
+        "x ](",
+    ],
+)
+def test_no_text_is_thought_about_for_long(piece):
+    """The suite's limit of time for one test is what tells; a pattern that tries everything would take hours."""
+    for around in ("{}", "git clone {}", "]({}", "]({}x", "10.1234/{}", "a {}!"):
+        with contextlib.suppress(SpecInvalid):
+            read_pasted(around.format(piece * (1900 // len(piece))))
+
+
 PAGES = (
     "tree|blob|raw|commits|commit|pull|pulls|releases|tag|archive|src|branch|-|merge_requests|refs|heads|v2|gh|git-pull"
 )
