@@ -6,16 +6,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from launcher.control_groups import Limits
-from launcher.models import MachineSize, Person, Username
+from launcher.hub.spawner import person_of
+from launcher.models import MachineSize
 from launcher.policy.sizes import Enforceable, MachineSizes
 
 _MEMORY, _CPU = "MEM", "CPU"
-
-
-def person_of(user: Any) -> Person:
-    """The Hub's user as the launcher's policies know people."""
-    groups = frozenset(str(group.name) for group in user.groups)
-    return Person(Username(str(user.name)), admin=bool(user.admin), groups=groups)
 
 
 def first_size(sizes: tuple[MachineSize, ...], user: Any, limits: Collection[str]) -> MachineSize | None:

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -24,8 +24,8 @@ from launcher.config import Settings
 from launcher.errors import BadRequest, HubUnavailable, LauncherError, SessionStartFailed
 from launcher.hub.ask import Asker, Refused
 from launcher.hub.progress import StartProgress
-from launcher.hub.spawner import as_http_error, http_error
-from launcher.models import HomeKind, LaunchPlan, Person, Username
+from launcher.hub.spawner import as_http_error, http_error, person_of
+from launcher.models import HomeKind, LaunchPlan
 from launcher.sealed import SealedTalk
 from launcher.sessions.names import is_launch_server
 from launcher.sessions.session_choices import FIELDS, IMAGE, SessionChoices
@@ -189,8 +189,7 @@ class SessionFormMixin(HasTraits):
         return {"options": options, "start": start, "languages": self._languages}
 
     def _asker(self) -> Asker:
-        groups = frozenset(group.name for group in self.user.groups)
-        person = Person(Username(self.user.name), bool(self.user.admin), groups, self._scopes_of_dask())
+        person = replace(person_of(self.user), scopes=self._scopes_of_dask())
         talk = SealedTalk(self.launch_settings.ticket_secret)
         return Asker(self._service_url(), talk, person, self.name)
 

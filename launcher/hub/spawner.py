@@ -17,7 +17,7 @@ from launcher.config import Settings
 from launcher.errors import LauncherError, TicketInvalid
 from launcher.hub.dask import session_variables, withhold
 from launcher.hub.redeem import redeem
-from launcher.models import LaunchPlan
+from launcher.models import LaunchPlan, Person, Username
 from launcher.sessions.names import is_launch_server
 from launcher.sessions.session_choices import FIELDS
 from launcher.tickets import TicketSigner
@@ -121,6 +121,12 @@ class LaunchSpawnerMixin(HasTraits):
 
     def _service_url(self) -> str:
         return f"http://127.0.0.1:{self.launch_settings.port}{self._service_path()}"
+
+
+def person_of(user: Any) -> Person:
+    """The Hub's user as the launcher's policies know people."""
+    groups = frozenset(str(group.name) for group in user.groups)
+    return Person(Username(str(user.name)), admin=bool(user.admin), groups=groups)
 
 
 def as_http_error(error: LauncherError) -> web.HTTPError:
