@@ -207,10 +207,11 @@ def test_what_cannot_work_is_a_sentence(text, words):
     assert raised.value.hint
 
 
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "piece",
     [
-        "](" + " " * 500 + "x",
+        " ",
         "](a)",
         '](a "',
         ' "a',
@@ -228,7 +229,7 @@ def test_what_cannot_work_is_a_sentence(text, words):
     ],
 )
 def test_no_text_is_thought_about_for_long(piece):
-    """The suite's limit of time for one test is what tells; a pattern that tries everything would take hours."""
+    """A pattern that tries every way to share what it meets takes minutes for one of these."""
     for around in ("{}", "git clone {}", "]({}", "]({}x", "10.1234/{}", "a {}!"):
         with contextlib.suppress(SpecInvalid):
             read_pasted(around.format(piece * (1900 // len(piece))))
