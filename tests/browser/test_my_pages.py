@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from launcher.errors import RefNotFound
 from launcher.models import EnvironmentSize, HomeKind, ServerName, Trust
+from launcher.policy.sizes import MachineSizes, read_sizes
 from launcher.sessions.base import LaunchEvent
 from tests.http.conftest import base, hub, planned_hub, running_web, web, web_socket
 from tests.http.test_builds import ALICE, BOB, ask, failed, wipe
@@ -20,6 +21,7 @@ from tests.http.test_environments import ready
 from tests.http.test_mine import launched, project_home, resolved, servers_of
 from tests.support import examples, languages
 from tests.support.browser import accessibility_problems, profile, shot
+from tests.support.new_sessions import SIZES
 from tests.support.running import eventually
 from tests.support.scripted_launches import BUILD
 
@@ -29,6 +31,7 @@ EVIL = "<img src=x onerror=alert(1)>"
 DATA = ("an-organisation-with-a-long-name", "a-repository-with-a-rather-long-name-as-people-do-give-them", EVIL)
 DATA += ("gh/", "u/", "r/", "org/", "repo", "notes", "main", "HEAD", "requirements.txt", "https://example.org/r")
 DATA += ("alice", "olga", "bob", "me", "GitHub", "Git", "Zenodo DOI", "Binder")
+DATA += (*(size["title"] for size in SIZES), "for big data")
 LONG = "a-repository-with-a-rather-long-name-as-people-do-give-them"
 
 
@@ -120,7 +123,7 @@ def test_every_page_is_accessible_and_fits(web, base, person, filled_home, look)
     olga.goto(f"{base}/")
     check(olga, "home-empty")
     filled_home(store, web)
-    addresses = ["", "builds", "builds?text=nothing", "builds/b-1", "environments", "links"]
+    addresses = ["", "builds", "builds?text=nothing", "builds/b-1", "environments", "links", "new"]
     for address in addresses:
         alice.goto(f"{base}/{address}")
         alice.evaluate("document.querySelectorAll('details').forEach((details) => (details.open = true))")
@@ -149,6 +152,7 @@ def test_a_launch_reads_from_right_to_left(web, base, person):
     page = person("alice", "links", locale=languages.TAG)
     page.set_viewport_size({"width": 360, "height": 800})
     web.launches.trust = Trust.UNKNOWN
+    web.launches.sizes = MachineSizes(read_sizes(SIZES))
     page.goto(f"{base}/v2/gh/u/r/HEAD")
     wrong |= problems_of(page, "asked")
     refused = {"code": "recipe_invalid", "hint": "Mend it.", "status_code": 422}

@@ -46,7 +46,20 @@ DATA = (
     "requirements.txt",
     "https://example.org/r",
 )
-DATA += ("official-notes", "alice", "olga", "me", "GitHub", "Git", "Zenodo DOI", "Binder", "a:b")
+DATA += (
+    "refs/",
+    "pull/",
+    "head",
+    "official-notes",
+    "alice",
+    "olga",
+    "me",
+    "GitHub",
+    "Git",
+    "Zenodo DOI",
+    "Binder",
+    "a:b",
+)
 DATA += tuple(text for one in LISTED for text in (one.title, one.description) if text)
 DATA += tuple(text for size in SIZES for text in (size["title"], size.get("description")) if text)
 DATA += ("scheduler", "nursery", "a1b2c3d4e5f6", "a1b2c3d4")
@@ -165,6 +178,7 @@ def test_every_page_of_a_launch(web, walk, base, browser):
     walk.look(click(browser, f"{base}/v2/gh/u/r/HEAD"), "a launch that failed")
     web.launches.trust = Trust.TRUSTED
     walk.open("v2/gh/u/r/HEAD", name="a launch that begins")
+    walk.open("v2/gh/u/r/refs/pull/3/head", name="a launch of a pull request")
     web.launches.trust, web.launches.script = Trust.UNKNOWN, BUILD
     for events in (1, 3, 6):
         web.launches.pause_after = events
@@ -178,6 +192,10 @@ def test_the_page_of_links(web, walk, base, browser):
     page = walk.open("links")
     walk.look(press(browser, base, page, "links", repository="o/r", environment="o/e"), "links of a repository")
     walk.look(press(browser, base, page, "links", repository="../..", environment=""), "no links")
+    web.sources.branch = "unreachable"
+    for address in ("https://github.com/o/r/pull/3", "https://github.com/o/r/blob/a/b/c.ipynb"):
+        walk.look(press(browser, base, page, "links", repository=address), f"links of {address}")
+    web.sources.branch = None
     assert (walk.wrong, walk.shown) == ({}, WALKS["links"])
 
 
