@@ -17,7 +17,7 @@ from launcher.sessions.hub import HubClient, Server
 from launcher.sessions.parts import LaunchParts
 from launcher.sessions.session_choices import SessionChoices
 from launcher.sessions.session_offer import Offer, RegularSessions, make_offer
-from launcher.sessions.session_plan import REGULAR, Planner
+from launcher.sessions.session_plan import REGULAR, Planner, check_listed
 from launcher.sessions.steps import follow_start, start_server
 from launcher.sessions.tasks import Say, Turns
 
@@ -40,9 +40,11 @@ class NewSession:
     """Regular sessions for pages, programs and JupyterHub's own form.
 
     ``public_url`` is ``scheme://host`` of the hub as clients see it; ready events hold absolute URLs then.
+    Raises ConfigurationInvalid for a listed environment whose repository cannot be one.
     """
 
     def __init__(self, parts: LaunchParts, flights: Flights, regular: RegularSessions, *, public_url: str = "") -> None:
+        check_listed(parts.sources, regular.listed)
         self._parts = parts
         self._flights = flights
         self._regular = regular

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launcher.errors import BadRequest, ConfirmationRequired, EnvironmentNotFound, NotAllowed, SessionsElsewhere
+from launcher.errors import (
+    BadRequest,
+    ConfigurationInvalid,
+    ConfirmationRequired,
+    EnvironmentNotFound,
+    LauncherError,
+    NotAllowed,
+    SessionsElsewhere,
+)
 from launcher.models import (
     EnvironmentKey,
     HomeKind,
@@ -18,13 +26,14 @@ from launcher.models import (
     Spec,
     Trust,
 )
-from launcher.policy.environments import ListedEnvironment
+from launcher.policy.environments import ListedEnvironment, ListedEnvironments
 from launcher.sessions.names import server_name
 from launcher.sessions.parts import Environment, LaunchParts, Prepared, read_recipe
 from launcher.sessions.session_choices import IMAGE, LISTED, RECENT, REPOSITORY, STANDARD, SessionChoices, at_field
 from launcher.sessions.session_offer import RegularSessions, recent_environments
 from launcher.sessions.steps import content_of, ready_environment
 from launcher.sessions.tasks import Say
+from launcher.sources.base import Sources
 from launcher.sources.pasted import find_pasted
 
 REGULAR = ServerName("")
@@ -86,8 +95,7 @@ class Planner:
         """The operator's list is their word: nobody is asked whether they trust it."""
         if listed.image:
             return _Software(image=listed.image)
-        provider, _, raw = listed.repository.partition("/")
-        spec = self._parts.sources.parse(provider, raw)
+        spec = spec_of(self._parts.sources, listed.repository)
         self._parts.policy.check_not_banned(self._parts.sources.repository(spec))
         return _Software(prepared=await self._read(spec))
 
@@ -137,8 +145,7 @@ class Planner:
 
     async def _pasted(self, text: str) -> Spec:
         found = await find_pasted(self._parts.sources, text)
-        provider, _, raw = found.pasted.spec().partition("/")
-        return self._parts.sources.parse(provider, raw)
+        return spec_of(self._parts.sources, found.pasted.spec())
 
     def _checked(self, spec: Spec) -> Repository:
         repository = self._parts.sources.repository(spec)
@@ -183,6 +190,23 @@ class Planner:
             size=size,
             image=software.image,
         )
+
+
+def spec_of(sources: Sources, path: str) -> Spec:
+    """``<provider>/<raw spec>`` as a spec. Raises SpecInvalid, ProviderUnknown, AddressRefused."""
+    provider, _, raw = path.partition("/")
+    return sources.parse(provider, raw)
+
+
+def check_listed(sources: Sources, listed: ListedEnvironments) -> None:
+    """Raise ConfigurationInvalid for an environment of the operator's list that could never be chosen."""
+    for one in listed.environments:
+        if not one.repository:
+            continue
+        try:
+            spec_of(sources, one.repository)
+        except LauncherError as error:
+            raise ConfigurationInvalid(f"environments, {one.name!r}: {error.message}", hint=error.hint) from error
 
 
 def _start_script(prepared: Prepared | None, files: Snapshot | None) -> str | None:

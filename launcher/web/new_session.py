@@ -87,7 +87,7 @@ class NewSessionPageHandler(_NewSessionHandler):
             choices = SessionChoices.from_fields(lambda name: self.get_body_argument(name, ""))
         except LauncherError as error:
             self.set_status(error.http_status)
-            return await self.show_form(SessionChoices(), error.to_dict())
+            return await self.show_form(self._all_but(error.field), error.to_dict())
         start = self.parts.new_session.start(self.request_of(choices))
         told = await listen(start, seconds=self.web.noscript_wait_seconds, enough=first_event)
         if told.failed is not None:
@@ -95,6 +95,13 @@ class NewSessionPageHandler(_NewSessionHandler):
         token = self.issue_token(subject_of(choices), confirmed=True)
         target = f"{self.web.service_prefix}new/progress{choices_query(choices, build_token=token)}"
         return self.redirect(target, status=HTTPStatus.SEE_OTHER)
+
+    def _all_but(self, refused: str) -> SessionChoices:
+        """What was typed into the other fields, if all of that is fine."""
+        try:
+            return SessionChoices.from_fields(lambda name: "" if name == refused else self.get_body_argument(name, ""))
+        except BadRequest:
+            return SessionChoices()
 
 
 class NewSessionProgressHandler(_NewSessionHandler):
