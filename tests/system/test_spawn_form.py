@@ -300,7 +300,8 @@ def test_the_form_is_the_same_on_the_older_hub(git_server, index, tmp_path):
     configuration = f"import launcher\nlauncher.enable(c, **{settings!r})\n"
     with RunningHub(configuration, python=str(PYTHONS["hub5"])) as hub:
         ana = Person(hub, "ana")
-        assert "Nothing was started" in ana.spawn_page("?environment=listed:geo").text
+        page = ana.spawn_page("?environment=listed:geo")
+        assert "Nothing was started" in page.text, hub.log[-3000:]
         page = ana.send(ana.spawn_page(), environment="repository", environment_spec="what is this")
         assert 'value="what is this"' in page.text
         assert 'class="problem"' in page.text
