@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from traitlets.config import Config
 
+from launcher import runtimes
 from launcher.config import Settings
 from launcher.config_files import read_settings
 from launcher.control_groups import Limits
@@ -163,3 +164,31 @@ def test_programs_in_a_session_read_its_limits_where_jupyterhub_says_them() -> N
         "CPU_GUARANTEE": "0.25"
     }
     assert limit_variables(Limits(), guaranteed) == {}
+
+
+def test_the_check_says_what_the_machine_does_not_enforce_and_pages_then_promise_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look(*limits: str) -> Any:
+        monkeypatch.setattr(runtimes, "enforceable", lambda: frozenset(limits))
+        made = settings(ENTRIES)
+        findings = [one for one in runtimes.runtime_findings(made) if one.what.startswith("limits of machine sizes")]
+        return findings[0], runtimes.machine_sizes(made).choose("small", BOB)
+
+    finding, small = look("memory", "cpu", "pids")
+    assert (finding.good, finding.what) == (True, "limits of machine sizes: memory, cpu")
+    assert small == SMALL
+    finding, small = look("memory", "pids")
+    assert (finding.good, finding.what) == (False, "limits of machine sizes: cpu")
+    assert "Delegate=" in finding.hint
+    assert (small.memory_bytes, small.cpus) == (2**29, None)
+    finding, small = look()
+    assert finding.what == "limits of machine sizes: memory, cpu"
+    assert (small.memory_bytes, small.cpus) == (None, None)
+
+
+def test_sizes_without_figures_need_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "enforceable", frozenset)
+    found = {one.what: one.good for one in runtimes.runtime_findings(settings([{"name": "a"}]))}
+    assert found["limits of machine sizes: none asked for"]
+    assert runtimes.machine_sizes(settings([])).offered(ROOT) == ()
