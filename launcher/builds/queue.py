@@ -52,8 +52,7 @@ class BuildQueue:
 
     max_waiting: how many more may be open. timeout_seconds: a last wall around a build, beyond the builder's own.
     max_interruptions: a build in the middle of which the service died more often than this is given up.
-    retry_seconds: pause before the next try when the database does not answer.
-    For use on one event loop's thread; one queue per store.
+    retry_seconds: pause before the next try when the database does not answer. For one event loop; one for each store.
     """
 
     def __init__(
@@ -124,8 +123,7 @@ class BuildQueue:
         PythonUnavailable when the builder refuses the recipe.
         """
         while True:
-            environment = await self.ready(key)
-            if environment is not None:
+            if (environment := await self.ready(key)) is not None:
                 return environment
             row = self._ask(key, recipe, snapshot, asked_by)
             if row.target is not BuildStatus.CANCELLED:
@@ -135,16 +133,15 @@ class BuildQueue:
                 return row
 
     async def rebuild(self, key: EnvironmentKey, recipe: Recipe, snapshot: Snapshot, *, asked_by: Username) -> BuildRow:
-        """Make an environment anew: a new build of it, or the open one, joined.
+        """Make an environment anew: a new build of it, or the open one, joined. Raises what `ensure` raises.
 
-        Until the new one is there the old one can be used, and after that its sessions go on with it; a build that
-        fails changes nothing. Raises what `ensure` raises.
+        Until that has succeeded the old one is used, and one that fails changes nothing.
         """
-        while True:
-            row = self._ask(key, recipe, snapshot, asked_by, anew=True)
-            if row.target is not BuildStatus.CANCELLED or self._stopping:
-                return row
+        while (row := self._ask(key, recipe, snapshot, asked_by, anew=True)).target is BuildStatus.CANCELLED:
             await self.wait(row.id)  # as in `ensure`
+            if self._stopping:
+                break
+        return row
 
     async def cancel(self, build_id: BuildId) -> BuildRow:
         """Want an open build to end; its row now. One that is over stays as it is.
@@ -343,8 +340,7 @@ class BuildQueue:
 
     def _over(self, build_id: BuildId) -> None:
         self._logs.close(build_id)
-        ended = self._ended.pop(build_id, None)
-        if ended is not None:
+        if (ended := self._ended.pop(build_id, None)) is not None:
             ended.set()
         self.line.move()
 

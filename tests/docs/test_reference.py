@@ -43,7 +43,7 @@ def test_a_setting_is_in_the_reference_and_says_what_it_is_for(name):
 
 
 def test_traits_and_settings_are_the_same():
-    assert {field.name for field in dataclasses.fields(Settings)} - {"containers"} == set(
+    assert {field.name for field in dataclasses.fields(Settings)} - {"containers", "cullers"} == set(
         Launcher.class_own_traits(config=True)
     )
 
