@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from launcher.app import ServiceAddress, _web_settings
+from launcher.builders.fake import FakeBuilder
 from launcher.config import Settings
 from launcher.config_files import read_settings_of
 from launcher.errors import ConfigurationInvalid
@@ -85,3 +87,10 @@ def test_the_check_says_how_complete_each_language_is(directory):
     said = [str(finding) for finding in found]
     assert f"translation de: 1 of {everything} words; in English: " in said[0]
     assert said[1].endswith(f"translation en: {everything} of {everything} words")
+
+
+def test_the_pages_of_the_service_speak_them(directory, tmp_path):
+    directory(de={"mine": {"stop": "Beenden"}})
+    settings = read_settings_of(None, state_directory=str(tmp_path), translations_directory=str(tmp_path))
+    web = _web_settings(settings, ServiceAddress(1, "/services/binder/", "/", "http://127.0.0.1:1"), FakeBuilder())
+    assert [web.languages.best(asked).t("mine.stop") for asked in ("de-CH", "fr")] == ["Beenden", "Stop"]
