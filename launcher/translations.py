@@ -98,7 +98,7 @@ def _read(path: Path) -> Translation:
     for group, words in groups.items():
         for name, entry in words.items():
             if problem := _problem(english().get(group, {}).get(name), entry, locale):
-                hint = "docs/howto/translate.md says what a file holds."
+                hint = "The how-to guide “Pages in other languages” says what a file holds."
                 raise ConfigurationInvalid(f"{path}: {group}.{name} {problem}", hint=hint)
     return Translation(path.stem, groups)
 

@@ -8,6 +8,7 @@ import pytest
 
 from launcher.app import ServiceAddress, _web_settings
 from launcher.builders.fake import FakeBuilder
+from launcher.check import check
 from launcher.config import Settings
 from launcher.config_files import read_settings_of
 from launcher.errors import ConfigurationInvalid
@@ -94,3 +95,11 @@ def test_the_pages_of_the_service_speak_them(directory, tmp_path):
     settings = read_settings_of(None, state_directory=str(tmp_path), translations_directory=str(tmp_path))
     web = _web_settings(settings, ServiceAddress(1, "/services/binder/", "/", "http://127.0.0.1:1"), FakeBuilder())
     assert [web.languages.best(asked).t("mine.stop") for asked in ("de-CH", "fr")] == ["Beenden", "Stop"]
+
+
+def test_launcher_check_tells_it_too(directory, tmp_path, capsys):
+    words = directory(de={"mine": {"stop": "Beenden"}})
+    configuration = tmp_path / "jupyterhub_config.py"
+    configuration.write_text(f"import launcher\nlauncher.enable(c, translations_directory={words!r})\n")
+    check(config=configuration, state=tmp_path / "state", runtime="process")
+    assert "ok      translation de: 1 of " in capsys.readouterr().out
