@@ -113,11 +113,14 @@ def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:
 
 def regular_sessions(settings: Settings) -> RegularSessions:
     """The operator's say about regular sessions, where the configured runtime can do what they say."""
-    listed, containers = ListedEnvironments(settings.environments), settings.containers
-    if containers is None:
-        return RegularSessions(own=bool(settings.homes_directory), listed=listed)
-    patterns = containers.allowed_images
-    return RegularSessions(listed=listed, allows_image=partial(_allows_image, patterns) if patterns else None)
+    from launcher.hub.spawner_class import runs_regular_sessions
+
+    patterns = settings.containers.allowed_images if settings.containers is not None else ()
+    return RegularSessions(
+        own=runs_regular_sessions(settings),
+        listed=ListedEnvironments(settings.environments),
+        allows_image=partial(_allows_image, patterns) if patterns else None,
+    )
 
 
 def _allows_image(patterns: tuple[str, ...], name: str) -> bool:

@@ -51,14 +51,21 @@ def launch_spawner(base: type[Spawner], settings: Settings) -> type[Spawner]:
     mixin = _runtime(settings.runtime)
     members = {"launch_settings": settings, "launch_base": base, "__module__": __name__}
     classes: list[type] = [mixin, mixin.on_top_of(base)]
+    if not mixin.runs_regular_sessions(settings):
+        for setting, is_set in (("spawn_form", mixin.shows_form(settings)), ("environments", settings.environments)):
+            if is_set:
+                raise ConfigurationInvalid(
+                    f"c.Launcher.{setting}: on this hub the regular sessions are not the launcher's.",
+                    hint=f"Set c.Launcher.homes_directory, so that the launcher starts them; or leave {setting} out.",
+                )
     if mixin.shows_form(settings):
-        if not mixin.runs_regular_sessions(settings):
-            raise ConfigurationInvalid(
-                "c.Launcher.spawn_form: on this hub the regular sessions are not the launcher's.",
-                hint="Set c.Launcher.homes_directory, so that the launcher starts them; or leave spawn_form out.",
-            )
         classes.insert(0, SessionFormMixin)
     return type("LaunchSpawner", tuple(classes), members)
+
+
+def runs_regular_sessions(settings: Settings) -> bool:
+    """Whether regular sessions are the launcher's own on a hub with these settings."""
+    return _runtime(settings.runtime).runs_regular_sessions(settings)
 
 
 def has_own_form(base: type[Spawner], c: Config) -> bool:

@@ -6,13 +6,16 @@ import json
 import pytest
 from traitlets.config import Config
 
+import launcher
 from launcher.config import Settings
 from launcher.config_files import read_settings
 from launcher.errors import ConfigurationInvalid, EnvironmentNotFound
 from launcher.models import Person, Username
 from launcher.policy.environments import ListedEnvironment, ListedEnvironments, read_environments
+from launcher.runtimes import regular_sessions
 
 GEO = {"name": "geo", "title": "Geospatial", "description": "GDAL", "repository": "gh/org/geo/main"}
+RUNTIMES = ("process", "container")
 ALICE = Person(Username("alice"), groups=frozenset({"staff"}))
 BOB = Person(Username("bob"))
 ADMIN = Person(Username("root"), admin=True)
@@ -73,3 +76,30 @@ def test_the_setting_reaches_the_service():
     assert Settings.from_json(settings.to_json()) == settings
     with pytest.raises(ConfigurationInvalid, match="starts no sessions from images"):
         read_settings(Config({"Launcher": {"environments": [{"name": "x", "image": "y"}]}}))
+
+
+def test_a_hub_whose_regular_sessions_are_its_own_spawners_cannot_list_any(tmp_path):
+    def listing(**settings):
+        launcher.enable(Config(), environments=[GEO], state_directory=str(tmp_path), **settings)
+
+    with pytest.raises(ConfigurationInvalid, match=r"c\.Launcher\.environments: .* not the launcher's"):
+        listing()
+    listing(homes_directory=str(tmp_path / "homes"))
+    listing(runtime="container")
+
+
+def test_whose_regular_sessions_they_are_decides_the_runtime():
+    own = {
+        runtime: regular_sessions(read_settings(Config({"Launcher": {"runtime": runtime}}))).own for runtime in RUNTIMES
+    }
+    assert own == {"process": False, "container": True}
+    allowed = Config(
+        {"Launcher": {"runtime": "container"}, "LauncherContainers": {"allowed_images": ["quay.io/org/*"]}}
+    )
+    allows = regular_sessions(read_settings(allowed)).allows_image
+    assert [allows(name) for name in ("quay.io/org/a:1", "quay.io/other/a", "quay.io/org/a b", "")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
