@@ -139,6 +139,19 @@ async def test_a_forks_commit_known_to_the_api_is_refused_when_fetched(
         await github.fetch(resolved)
 
 
+async def test_a_pull_request_is_found_with_git_because_the_api_promises_nothing_about_it(
+    github: RepositorySources, api: WebServer, repository: Path
+) -> None:
+    head = commit(repository, {"a": "a stranger's"}, branch="refs/pull/12/head")
+    resolved = await resolve(github, "gh", "org/repo/refs/pull/12/head")
+    assert (resolved.ref, resolved.ref_name) == (head, "refs/pull/12/head")
+    assert resolved.repository.id.endswith("/org/repo#pull/12")
+    assert resolved.repository.display_name == "org/repo#12"
+    assert resolved.persistent_spec == "gh/org/repo/refs/pull/12/head"
+    assert (await github.fetch(resolved)).commit == head
+    assert api.requests == []
+
+
 async def test_the_api_is_asked_whether_the_answer_still_holds(github: RepositorySources, api: WebServer) -> None:
     api.answers["/repos/org/repo/commits/HEAD"] = response(200, b"a" * 40, ETag='"1"')
     await resolve(github, "gh", "org/repo/HEAD")
