@@ -84,7 +84,7 @@ class _Session:
         self._set_variables()
         self._write_configuration()
         directory = self.content or self.home
-        os.chdir(self._root())  # Jupyter reads settings that run code from there
+        os.chdir(self._root())  # an environment's own old Jupyter runs the settings that it finds there
         command = [*self._start_script(), sys.executable, "-s" if self.full else "-I"]
         command += [str(Path(__file__).resolve().with_name("serve.py")), str(self._write_settings(directory))]
         os.execvpe(command[0], command, self.variables)  # noqa: S606 - this process becomes the server

@@ -240,6 +240,7 @@ def test_files_beside_the_persons_own_run_nothing_when_the_session_starts(
     names = ("jupyter_server_config.py", "jupyter_config.py", "ipython_config.py", "sitecustomize.py", "traitlets.py")
     session = start(content=content_of(upstream, upstream.commit(dict.fromkeys(names, trap))), root="home")
     session.ears.until("ready")
+    assert psutil.Process(session.process.pid).cwd() == str(home), "old versions of Jupyter read settings there"
     variables = json.loads(session.execute(REPORT))["environ"]
     assert not canary.exists()
     assert variables["REPO_DIR"] == str(home / "notes")
