@@ -20,8 +20,21 @@ def command(up, *arguments: str) -> str:
     ).stdout
 
 
+def rebuild(up, key: str) -> None:
+    """Have an environment made anew, and wait for that."""
+    asked = requests.post(f"{up.service}api/v1/environments/{key}/rebuild", headers=up.headers, timeout=30)
+    assert asked.status_code == 202, asked.text
+    build = f"{up.service}api/v1/builds/{asked.json()['build']['id']}"
+
+    def status() -> str:
+        return requests.get(build, headers=up.headers, timeout=30).json()["build"]["status"]
+
+    eventually(lambda: status() not in {"waiting", "running"}, seconds=120, what="the end of the build")
+    assert status() == "succeeded"
+
+
 @on_one_hub
-def test_an_environment_is_kept_for_its_session_then_removed_and_built_again_by_a_click(up, git_server):
+def test_an_environment_is_kept_for_its_session_removed_built_again_by_a_click_and_made_anew(up, git_server):
     spec = git_spec(git_server.url("retention"), "main")
     # No other test has this package: an environment that two repositories share would stay for the other one.
     make_repository(git_server.directory / "retention", {"requirements.txt": "json5\n"})
@@ -40,6 +53,16 @@ def test_an_environment_is_kept_for_its_session_then_removed_and_built_again_by_
     session, events = up.launch(spec)
     assert any(event.get("phase") == "building" for event in events)
     assert session.run("import json5; print('again')") == "again\n"
+
+    rebuild(up, row["key"])
+    (anew,) = json.loads(command(up, "list", "--json", "--search", "retention"))
+    assert (anew["status"], anew["key"]) == ("ready", row["key"])
+    assert anew["reference"] != row["reference"]
+    assert session.run("import json5; print('goes on')") == "goes on\n", "with the old one"
+    up.stop_sessions()
+    session, events = up.launch(spec)
+    assert not any(event.get("phase") == "building" for event in events)
+    assert session.run("import json5; print('anew')") == "anew\n"
     up.stop_sessions()
 
 
