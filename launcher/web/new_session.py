@@ -51,7 +51,6 @@ class _NewSessionHandler(ProgressHandler):
             running=running,
             choices=choices,
             problem=problem,
-            hub_spawn=self.web.hub_base_url + "hub/spawn",
             refresh_seconds=_REFRESH_SECONDS if running is not None and running.pending else None,
             xsrf_token=self.xsrf_for_forms(),
         )

@@ -158,7 +158,7 @@ class TestForm:
         use(web, sessions, regular=RegularSessions(own=False))
         page = form_of(browser, base)
         assert "JupyterHub itself starts the regular session" in main_of(page)
-        assert 'href="/hub/spawn"' in page
+        assert '<a class="button" href="/hub/home">' in page
         assert 'name="environment"' not in page
         assert api.get(f"{base}/api/v1/new-session", timeout=20).json()["new_session"]["available"] is False
         assert (
