@@ -35,8 +35,9 @@ _CHECK_SECONDS = 20
 _NEWS_SECONDS = 30
 _PATIENCE_SECONDS = 20
 """How long a start waits for a service that is being restarted."""
-_LONGEST = 2100
-"""Characters of what was typed that a form shows again; more than any choice may have."""
+_LONGEST_SHOWN, _LONGEST_READ = 2000, 2100
+"""Characters of what was typed that a form shows again, and that are looked at: more than any choice may have."""
+# English, as all the Hub's own pages are: the other languages are the service's, which is not there.
 _SILENT = """<div class="alert alert-warning" role="status">
 <p>The launcher does not answer just now, so there is nothing to choose from.</p>
 <p class="mb-0">Start gives you the standard session; or load this page again in a moment.</p>
@@ -99,7 +100,8 @@ class SessionFormMixin(HasTraits):
         attempt = _attempt.get()
         body: dict[str, Any] = {"languages": self._languages}
         if attempt is not None:
-            body |= {"options": dict(attempt.options), "problem": attempt.problem}
+            typed = {name: text[:_LONGEST_SHOWN] for name, text in attempt.options.items()}
+            body |= {"options": typed, "problem": attempt.problem}
         try:
             return str((await self._asker().ask("form", body, seconds=_FORM_SECONDS))["html"])
         except (HubUnavailable, Refused) as error:
@@ -108,7 +110,7 @@ class SessionFormMixin(HasTraits):
 
     def choices_of_form(self, form: Mapping[str, list[str]]) -> Awaitable[dict[str, str]]:
         """What of a form that was sent becomes ``user_options``. Raises HTTPError with words for a bad choice."""
-        attempt = _Attempt({name: form[name][0][:_LONGEST] for name in FIELDS if form.get(name)})
+        attempt = _Attempt({name: form[name][0][:_LONGEST_READ] for name in FIELDS if form.get(name)})
         # Set before the first await: JupyterHub shows the form again in the same request, not in the same task.
         _attempt.set(attempt)
         return self._check(attempt)

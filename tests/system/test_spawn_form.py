@@ -114,6 +114,7 @@ def test_the_start_button_shows_the_form_and_starts_what_it_says(world):
         ({"environment": "repository", "environment_spec": 'no "repository" <b>'}, "no &#34;repository&#34; &lt;b&gt;"),
         ({"environment": "listed:elsewhere"}, "not offered to you"),
         ({"size": "large"}, "There is no machine size"),
+        ({"environment": "repository", "environment_spec": "x" * 100_000}, "This is too long"),
     ],
 )
 def test_a_bad_choice_shows_the_form_again_with_its_words_and_what_was_typed(world, fields, sentence):
@@ -180,6 +181,9 @@ def test_a_listed_environment_is_built_in_front_of_the_person_and_starts_again_a
     assert cy.session().run("import toolz; print(toolz.__name__)").strip() == "toolz"
     assert world.builds() == builds
     cy.stop()
+    world.hub.api("DELETE", "/groups/staff/users", json={"users": ["cy"]})
+    answer = cy.api("POST", "/server")
+    assert (answer.status_code, "no machine size" in answer.text) == (403, True), "what is remembered is judged anew"
 
 
 @pytest.mark.parametrize(
