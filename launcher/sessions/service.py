@@ -49,7 +49,7 @@ class LaunchService:
         home, dask = home_for(trust), parts.dask_policy
         chosen = parts.sizes.choose(size, person)
         server, resolved = await asyncio.gather(
-            parts.hub(hub_token).server(person.name, name), parts.sources.resolve(spec)
+            parts.hub(hub_token).server(person.name, name), self._readings.resolve(spec)
         )
         running = server.url if server is not None and server.ready else None
         preview = Preview(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.errors import RefNotFound
 from launcher.models import Resolved
-from launcher.sessions.readings import Readings
+from launcher.sessions.readings import FRESH_SECONDS, Readings
 from launcher.sources.registry import RepositorySources, SourcesConfig
 from tests.support.git_server import GitServer, commit, make_repository
 from tests.support.running import git_spec
@@ -24,10 +25,10 @@ class Place:
         self.sources = RepositorySources(
             SourcesConfig(cache_directory=self.cache, allow_hosts=frozenset({server.host}))
         )
-        self._spec = self.sources.parse("git", git_spec(server.url("r"), "main").removeprefix("git/"))
+        self.spec = self.sources.parse("git", git_spec(server.url("r"), "main").removeprefix("git/"))
 
     async def resolved(self) -> Resolved:
-        return await self.sources.resolve(self._spec)
+        return await self.sources.resolve(self.spec)
 
 
 @pytest.fixture
@@ -60,3 +61,25 @@ async def test_only_so_many_are_remembered(place: Place) -> None:
     again = await readings.read(old)
     assert again is not first
     assert again.recipe == first.recipe
+
+
+async def test_a_branch_is_asked_for_again_after_a_moment(place: Place) -> None:
+    now = 100.0
+    readings = Readings(place.sources, clock=lambda: now)
+    first = await readings.resolve(place.spec)
+    new = commit(place.path, {"a.txt": "a\n"})
+    now += FRESH_SECONDS
+    assert await readings.resolve(place.spec) is first
+    now += 0.1
+    assert (await readings.resolve(place.spec)).ref == new
+    now += FRESH_SECONDS
+    assert (await readings.resolve(place.spec)).ref == new
+
+
+async def test_an_error_is_not_remembered(place: Place) -> None:
+    readings = Readings(place.sources, clock=lambda: 0.0)
+    missing = place.sources.parse("git", place.spec.raw.replace("main", "later"))
+    with pytest.raises(RefNotFound):
+        await readings.resolve(missing)
+    new = commit(place.path, {"a.txt": "a\n"}, branch="later")
+    assert (await readings.resolve(missing)).ref == new
