@@ -87,7 +87,7 @@ def test_every_route_has_an_example_here():
 def test_a_method_nobody_knows_is_refused_in_the_one_shape(web, base, api, path, method):
     headers = {"Accept": "application/json", "X-HTTP-Method-Override": "GET"}
     answer = api.request(method, f"{base}/{path}", headers=headers, timeout=20)
-    if path.startswith("build/"):
+    if path.startswith("build/") or path == "api/v1/new-session/events":  # streams of launches, whatever happens
         assert only_event(answer)["code"] == "method_not_allowed"
     elif "nonsense" in path:
         assert error_of(answer, 404)["code"] == "not_found"
