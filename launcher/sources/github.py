@@ -19,6 +19,7 @@ from launcher.sources.refs import candidates, check_commit, check_ref, choose, m
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _REPOSITORY = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 _DEFAULTS = frozenset({"main", "master"})
+_DESCRIBED = re.compile(r".*-g[0-9A-Fa-f]{4,64}")  # by git a commit, of whatever fork, not a branch
 
 _DISPLAY: dict[str, object] = {
     "displayName": "GitHub",
@@ -56,8 +57,13 @@ class GitHubProvider(GitBasedProvider):
         return tree_url(repository.provider, target.address, commit)
 
     async def find(self, target: Target) -> tuple[str, str | None]:
-        """Ask the API; when it does not want to be asked now (rate limit), and for pull requests, ask git."""
-        if proposal_of(target.ref):
+        """Ask the API; when it does not want to be asked now (rate limit), ask git.
+
+        Git is asked, too, where the API promises nothing about which commit it finds: for pull requests, and for names
+        that end as those of ``git describe`` do. It would find a commit of anybody's fork, which is then fetched as
+        one that a branch was at a moment ago.
+        """
+        if proposal_of(target.ref) or _DESCRIBED.fullmatch(target.ref):
             return await super().find(target)
         try:
             return await self._find_by_api(target)

@@ -152,6 +152,21 @@ async def test_a_pull_request_is_found_with_git_because_the_api_promises_nothing
     assert api.requests == []
 
 
+@pytest.mark.parametrize("prefix", ["", "refs/heads/"])
+async def test_a_forks_commit_in_the_name_of_a_description_is_no_branch(
+    github: RepositorySources, api: WebServer, repository: Path, prefix: str
+) -> None:
+    git(repository, "config", "uploadpack.allowAnySHA1InWant", "true")
+    branch(repository, "refs/pull/1/head")
+    sha = commit(repository, {"a": "stranger"}, branch="refs/pull/1/head")
+    name = f"v1-1-g{sha[:12]}"
+    api.answers[f"/repos/org/repo/commits/heads/{name}"] = response(200, sha.encode())  # as git reads such a name
+    with pytest.raises(RefNotFound):
+        await resolve(github, "gh", f"org/repo/{prefix}{name}")
+    real = branch(repository, name)
+    assert (await resolve(github, "gh", f"org/repo/{prefix}{name}")).ref == real
+
+
 async def test_the_api_is_asked_whether_the_answer_still_holds(github: RepositorySources, api: WebServer) -> None:
     api.answers["/repos/org/repo/commits/HEAD"] = response(200, b"a" * 40, ETag='"1"')
     await resolve(github, "gh", "org/repo/HEAD")
