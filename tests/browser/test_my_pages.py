@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from launcher.errors import RefNotFound
 from launcher.models import EnvironmentSize, HomeKind, ServerName, Trust
+from launcher.policy.culling import Culler, CullPolicy
 from launcher.policy.sizes import MachineSizes, read_sizes
 from launcher.sessions.base import LaunchEvent
 from tests.http.conftest import base, hub, planned_hub, running_web, web, web_socket
@@ -45,6 +46,7 @@ def store(web):
 def filled_home(hub, running_web):
     """Gives alice something of everything; her session runs until the module is over."""
     server = launched(running_web, "notes")
+    running_web.culling = CullPolicy((Culler(50 * 60, 2 * 86400),))
     hub.api("POST", "/users/alice")
     hub.api("POST", f"/users/alice/servers/{server}")
     eventually(lambda: server in servers_of(hub, "alice"), what="the session")
@@ -69,6 +71,7 @@ def filled_home(hub, running_web):
         )
 
     yield _fill
+    running_web.culling = CullPolicy()
     hub.api("DELETE", f"/users/alice/servers/{server}")
 
 
@@ -107,7 +110,6 @@ def problems_of(page, name) -> dict:
 def test_every_page_is_accessible_and_fits(web, base, person, filled_home, look):
     (scheme, width, language), store = look, web.store
     wipe(store)
-    web.fresh(languages=languages.languages())
     t = languages.languages().best(language).t
     alice, olga = (person(name, color_scheme=scheme, locale=language) for name in ("alice", "olga"))
     for page in (alice, olga):
@@ -118,6 +120,7 @@ def test_every_page_is_accessible_and_fits(web, base, person, filled_home, look)
 
     def check(page, name):
         shot(page, f"{name}-{scheme}-{width}" + ("" if language == "en" else "-rtl"))
+        assert page.locator("html").get_attribute("lang") == language
         wrong.update(problems_of(page, name))
 
     olga.goto(f"{base}/")
@@ -147,7 +150,6 @@ def test_every_page_is_accessible_and_fits(web, base, person, filled_home, look)
 
 
 def test_a_launch_reads_from_right_to_left(web, base, person):
-    web.fresh(languages=languages.languages())
     t, wrong = languages.made_up().t, {}
     page = person("alice", "links", locale=languages.TAG)
     page.set_viewport_size({"width": 360, "height": 800})
@@ -288,7 +290,8 @@ def test_the_keyboard_reaches_and_presses_everything(store, web, base, person, f
         page.keyboard.press("Tab")
         name = page.evaluate("(e => e.getAttribute('aria-label') || e.textContent.trim())(document.activeElement)")
         reached.add(name)
-    for name in ("Open org/notes/main", "Stop org/notes/main", "Launch again: org/notes/main", "Show what it would do"):
+    on_page = ("Open org/notes/main", "Keep alive: org/notes/main", "Stop org/notes/main")
+    for name in (*on_page, "Launch again: org/notes/main", "Show what it would do"):
         assert name in reached
     page.get_by_text("More about org/notes/main").press("Enter")
     page.get_by_role("button", name="Trust it no longer").press("Enter")

@@ -42,6 +42,7 @@ from launcher.tickets import TicketSigner
 from launcher.web.application import make_application
 from launcher.web.settings import WebParts, WebSettings
 from tests.support.hub import RunningHub
+from tests.support.languages import languages
 from tests.support.scripted_launches import ScriptedLaunches, ScriptedSources
 
 SERVICE_TOKEN = "binder-service-token-0123456789ab"
@@ -95,7 +96,11 @@ class WebThread:
             users=lambda: frozenset(self.in_use),
         )
         self.settings = WebSettings(
-            build_token_secret=SECRET, keepalive_seconds=0.2, linger_seconds=0.1, noscript_wait_seconds=0.5
+            build_token_secret=SECRET,
+            keepalive_seconds=0.2,
+            linger_seconds=0.1,
+            noscript_wait_seconds=0.5,
+            languages=languages(),
         )
         self._sockets = sockets
         self._hub_auth = hub_auth

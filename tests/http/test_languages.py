@@ -75,9 +75,8 @@ WALKS = {
 
 
 @pytest.fixture
-def speak(web, browser):
-    """Lets the web speak the made-up language, and browsers ask for it."""
-    web.fresh(languages=languages.languages())
+def speak(browser):
+    """Lets the browser ask for the made-up language, which the web of these tests speaks beside English."""
     browser.headers["Accept-Language"] = f"{languages.TAG}-IL,{languages.TAG};q=0.9,en;q=0.5"
     browser.headers["Accept"] = "text/html"
 
@@ -202,7 +201,6 @@ def test_the_page_of_links(web, walk, base, browser):
 def test_the_pages_of_a_new_session(web, walk, base, browser, sessions):
     used(sessions, "official-notes", new_environment(sessions, 1))
     use(web, sessions, regular=replace(sessions.regular, allows_image=lambda _: False))
-    web.fresh(languages=languages.languages(), noscript_wait_seconds=20)
     page = walk.open("new")
     for fields in ({"environment": "image", "image": "x"}, {"environment": "repository", "environment_spec": "o/r"}):
         walk.look(press(browser, base, page, "new", **fields), f"a bad {fields['environment']}")
@@ -215,13 +213,11 @@ def test_the_pages_of_a_new_session(web, walk, base, browser, sessions):
     assert browser.get(f"{origin}{location}&wait=1", allow_redirects=False, timeout=30).status_code == 303
     walk.open("new", name="a session that runs")
     use(web, sessions, regular=RegularSessions(own=False))
-    web.fresh(languages=languages.languages())
     walk.open("new", name="sessions of the hub's own spawner")
     assert (walk.wrong, walk.shown) == ({}, WALKS["new"])
 
 
 def test_the_pages_of_clusters(gateway, behind, walk, web):
-    web.fresh(languages=languages.languages())
     listed(gateway)
     walk.open("clusters", name="no clusters")
     live = cluster(ONE, user="alice", title="org/notes", started=ago(minutes=5), idle_seconds=130, keep_hours=2)
@@ -236,7 +232,6 @@ def test_the_pages_of_clusters(gateway, behind, walk, web):
     with_logs(gateway, TWO)
     walk.open(f"clusters/{TWO}/logs")
     behind(gateway.address, DaskPolicy(scope="access:services!service=other"))
-    web.fresh(languages=languages.languages())
     walk.open("clusters", name="no Dask")
     assert (walk.wrong, walk.shown) == ({}, WALKS["clusters"])
 
@@ -247,7 +242,6 @@ def test_no_page_is_forgotten():
 
 
 def test_without_the_header_pages_are_english(web, base):
-    web.fresh(languages=languages.languages())
     answer = requests.get(f"{base}/about", timeout=20)
     assert '<html lang="en" dir="ltr">' in answer.text
     assert answer.headers["vary"] == "Accept-Language"
@@ -257,6 +251,5 @@ def test_without_the_header_pages_are_english(web, base):
 
 
 def test_programs_are_answered_in_english(web, base, api):
-    web.fresh(languages=languages.languages())
     answer = api.get(f"{base}/api/v1/builds/none", headers={"Accept-Language": languages.TAG}, timeout=20)
     assert answer.json()["error"]["message"] == "There is no such build."
