@@ -326,6 +326,26 @@ async def test_nobody_has_the_launcher_look_at_many_things_at_once(service: Serv
     assert await service.ask("check", {**body, "start": "1"}, BOB) == {}
 
 
+async def test_a_service_that_is_silent_breaks_off_or_talks_nonsense_is_one_that_is_away() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        said = next(manners)
+        if said is None:
+            await reader.read()
+        else:
+            writer.write(said)
+        writer.close()
+
+    broken = [None, b"", b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\nhalf", b"\x00\xff\r\n\r\n", b"HTTP/1.1 999"]
+    manners = iter(broken)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{PREFIX}"
+    for _ in broken:
+        with pytest.raises(HubUnavailable):
+            await Asker(url, SealedTalk(SECRET), ANA, "").ask("form", {}, seconds=0.5)
+    server.close()
+
+
 async def test_a_start_that_nobody_asks_about_is_forgotten_and_its_build_goes_on(service: Service) -> None:
     service.builder._open = False
     await service.ask("check", {"options": {"environment": "listed:geo"}, "start": "1"})
