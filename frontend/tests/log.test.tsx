@@ -22,6 +22,18 @@ describe("lines", () => {
     expect(lines.find("")).toEqual([]);
   });
 
+  it("are found as they come, and not any more when the log begins anew", () => {
+    const lines = linesOf("error\n", "fine\n");
+    expect(lines.find("error")).toEqual([0]);
+    lines.add("another error\n");
+    expect(lines.find("error")).toEqual([0, 2]);
+    expect(lines.find("fine")).toEqual([1]);
+    lines.clear();
+    lines.add("fine\nerror\n");
+    expect(lines.find("fine")).toEqual([0]);
+    expect(lines.find("error")).toEqual([1]);
+  });
+
   it("tell a flood a few times only", () => {
     vi.useFakeTimers();
     const lines = new LogLines();

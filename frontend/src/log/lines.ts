@@ -14,6 +14,8 @@ export class LogLines {
   private timer: ReturnType<typeof setTimeout> | undefined;
   /** Grows with every change that was told. */
   private told = 0;
+  /** What was searched for last: how far, and in which lines it was. */
+  private search = { wanted: "", end: 0, found: [] as number[] };
 
   /** Add text of whole lines. Of control sequences only colours stay. */
   add(text: string): void {
@@ -25,6 +27,7 @@ export class LogLines {
 
   clear(): void {
     this.kept.length = 0;
+    this.search = { wanted: "", end: 0, found: [] };
     this.timer ??= setTimeout(this.tell, TELL_MILLISECONDS);
   }
 
@@ -42,11 +45,16 @@ export class LogLines {
     return this.kept.map(plain).join("\n");
   }
 
-  /** The numbers of the lines that hold the words, whatever their case. */
+  /** The numbers of the lines that hold the words, whatever their case. Asked again, only new lines are looked at. */
   find(words: string): number[] {
     const wanted = words.toLocaleLowerCase();
     if (wanted === "") return [];
-    return this.kept.flatMap((line, index) => (plain(line).toLocaleLowerCase().includes(wanted) ? [index] : []));
+    if (this.search.wanted !== wanted) this.search = { wanted, end: 0, found: [] };
+    const { found } = this.search;
+    for (; this.search.end < this.kept.length; this.search.end += 1) {
+      if (plain(this.line(this.search.end)).toLocaleLowerCase().includes(wanted)) found.push(this.search.end);
+    }
+    return [...found];
   }
 
   /** The line that most likely says what went wrong: where the last lines of trouble begin; the last one for none. */
@@ -78,5 +86,5 @@ export class LogLines {
 
 /** A line without its colours. */
 export function plain(line: string): string {
-  return line.replace(COLOURS, "");
+  return line.includes("\u001b") ? line.replace(COLOURS, "") : line;
 }
