@@ -1,8 +1,8 @@
 """The repository's files in the home, in a directory of their own, with the person's edits.
 
 `put_in_place` is the only door. The directory is ``~/<name>``, or ``~/<name>-<8 hex of the identity>`` when something
-else has that name. Which repository a directory belongs to is written in the clone's own configuration
-(``launcher.repository``); a directory that does not say so is somebody else's and is never touched.
+else has that name, or when it must not have it. Which repository a directory belongs to is written in the clone's own
+configuration (``launcher.repository``); a directory that does not say so is somebody else's and is never touched.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ from .worktree import free_name, remove_tree, timestamp
 
 LOCK_WAIT = 60  # seconds to wait for another session of the same home that is bringing files
 _BRANCH_WITHOUT_NAME = "launcher"
+_IMPORTED = (b".py", b".pyc", b".so")  # at any depth: packages need no __init__.py
 
 
-def put_in_place(content: Content, home: Path) -> tuple[Path, list[str]]:
+def put_in_place(content: Content, home: Path, *, beside: bool = False) -> tuple[Path, list[str]]:
     """Bring the commit's files into the home; returns the directory and what the person should know.
+
+    beside: Python will run in the home itself, where any import finds what is called like a package: then these files
+    must be none. They may be a stranger's, and run by nobody's wish.
 
     Local edits are never lost: see `sync` for the rules. A copy that cannot be updated is left as it is, a broken one
     is moved aside as a whole and made anew; the messages say so. Raises Problem (``content_failed``) when there is no
@@ -38,14 +42,15 @@ def put_in_place(content: Content, home: Path) -> tuple[Path, list[str]]:
     messages: list[str] = []
     try:
         with tempfile.TemporaryDirectory(prefix="launcher-git-") as scratch, _one_at_a_time(home):
-            return _put_in_place(content, home, Path(scratch), messages.append), messages
+            names = _names(content, Git(home, Path(scratch)), beside=beside)
+            return _put_in_place(content, [home / name for name in names], Path(scratch), messages.append), messages
     except (GitError, OSError) as error:
         print(f"content: {error}", file=sys.stderr)  # noqa: T201 - the server's log
         raise _no_copy(error) from error
 
 
-def _put_in_place(content: Content, home: Path, scratch: Path, say: Callable[[str], None]) -> Path:
-    directory = _choose(content, home, scratch)
+def _put_in_place(content: Content, candidates: list[Path], scratch: Path, say: Callable[[str], None]) -> Path:
+    directory = _choose(content, candidates, scratch)
     if not _is_free(directory) and _identity_of(directory, scratch) != content.identity:
         _set_aside(directory, say)  # only under our own suffixed name: a broken copy of ours
     if not _is_free(directory):
@@ -91,10 +96,18 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
             handle.close()
 
 
-def _choose(content: Content, home: Path, scratch: Path) -> Path:
+def _names(content: Content, git: Git, *, beside: bool) -> list[str]:
+    """What the directory may be called, the nicest first."""
+    other = f"{content.name}-{hashlib.sha256(encode(content.identity)).hexdigest()[:8]}"  # nothing to be imported
+    if not (beside and content.name.isidentifier()):
+        return [content.name, other]
+    git.git_directory = content.repository
+    found = git.run("ls-tree", "-r", "--name-only", "-z", content.commit).split(b"\0")
+    return [other] if any(name.endswith(_IMPORTED) for name in found) else [content.name, other]
+
+
+def _choose(content: Content, candidates: list[Path], scratch: Path) -> Path:
     """The directory for this repository: one that is its already, else the first name that is free."""
-    digest = hashlib.sha256(encode(content.identity)).hexdigest()[:8]
-    candidates = [home / content.name, home / f"{content.name}-{digest}"]
     for candidate in candidates:
         if _identity_of(candidate, scratch) == content.identity:
             return candidate

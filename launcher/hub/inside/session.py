@@ -91,7 +91,8 @@ class _Session:
 
     def _bring_content(self, content: Content) -> None:
         self.listener.progress("Putting the repository's files in place")
-        self.content, messages = put_in_place(content, self.home)
+        beside = self.session.get("root") == "home"
+        self.content, messages = put_in_place(content, self.home, beside=beside)
         for message in messages:
             self.listener.progress(message)
         repository.lead_to(self.content)

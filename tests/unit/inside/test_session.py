@@ -232,18 +232,20 @@ def test_the_home_can_be_the_root_of_the_file_browser(start: Start, upstream: Up
     assert "notes" in [entry["name"] for entry in session.call("api/contents/")["content"]]
 
 
-def test_files_beside_the_persons_own_run_nothing_when_the_session_starts(
+def test_files_beside_the_persons_own_run_nothing_when_session_and_kernel_start(
     start: Start, upstream: Upstream, home: Path, tmp_path: Path
 ) -> None:
     canary = tmp_path / "canary"
     trap = f"open({str(canary)!r}, 'a').write('x')\n"
     names = ("jupyter_server_config.py", "jupyter_config.py", "ipython_config.py", "sitecustomize.py", "traitlets.py")
-    session = start(content=content_of(upstream, upstream.commit(dict.fromkeys(names, trap))), root="home")
+    files = dict.fromkeys((*names, "__init__.py", "__main__.py"), trap)
+    content = content_of(upstream, upstream.commit(files)) | {"name": "ipykernel_launcher"}  # what kernels run
+    session = start(content=content, root="home")
     session.ears.until("ready")
     assert psutil.Process(session.process.pid).cwd() == str(home), "old versions of Jupyter read settings there"
     variables = json.loads(session.execute(REPORT))["environ"]
     assert not canary.exists()
-    assert variables["REPO_DIR"] == str(home / "notes")
+    assert variables["REPO_DIR"].startswith(str(home / "ipykernel_launcher-"))
     assert "IPYTHONDIR" not in variables, "settings are the person's own, as in their session without files"
 
 

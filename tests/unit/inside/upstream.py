@@ -84,7 +84,9 @@ class Student:
     home: Path
     upstream: Upstream
 
-    def click(self, commit: str, *, branch: str | None = "main", **changes: object) -> tuple[Path, list[str]]:
+    def click(
+        self, commit: str, *, branch: str | None = "main", beside: bool = False, **changes: object
+    ) -> tuple[Path, list[str]]:
         """Put a commit in place as a launch does; returns the directory and the messages."""
         values: dict[str, object] = {
             "repository": self.upstream.cache,
@@ -94,7 +96,7 @@ class Student:
             "url": "https://example.org/class/notes",
             "name": "notes",
         }
-        return put_in_place(Content.from_json(values | changes), self.home)
+        return put_in_place(Content.from_json(values | changes), self.home, beside=beside)
 
 
 def everything(directory: Path) -> dict[str, bytes]:
