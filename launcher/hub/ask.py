@@ -16,6 +16,7 @@ from launcher.sealed import ASK_PATH, SealedTalk, silent_launcher
 
 _OK, _FORBIDDEN = 200, 403
 _MOST_AT_ONCE = 1000
+_LONGEST_ANSWER = 4 * 2**20
 _PAUSE_SECONDS = 0.5
 
 
@@ -73,6 +74,7 @@ class Asker:
             body=token,
             connect_timeout=seconds,
             request_timeout=seconds,
+            follow_redirects=False,  # whoever has taken the port does not choose whom the Hub speaks to
         )
         try:
             response = await _client().fetch(request, raise_error=False)
@@ -84,4 +86,5 @@ class Asker:
 @cache
 def _client() -> AsyncHTTPClient:
     """A client of our own: some questions wait for builds, and the Hub's client has few connections for everybody."""
-    return AsyncHTTPClient(force_instance=True, max_clients=_MOST_AT_ONCE)
+    most = {"max_body_size": _LONGEST_ANSWER, "max_buffer_size": _LONGEST_ANSWER}
+    return AsyncHTTPClient(force_instance=True, max_clients=_MOST_AT_ONCE, **most)

@@ -32,6 +32,7 @@ async def redeem(service_url: str, ticket: str, *, user: str, server_name: str, 
         headers={"Content-Type": "application/json"},
         body=body,
         request_timeout=_SECONDS,
+        follow_redirects=False,  # whoever has taken the port does not choose whom the Hub speaks to
     )
     try:
         response = await AsyncHTTPClient().fetch(request, raise_error=False)

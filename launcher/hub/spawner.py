@@ -51,8 +51,8 @@ class LaunchSpawnerMixin(HasTraits):
         try:
             plan: LaunchPlan | None
             if ticket is not None:
+                self._forget_ticket()  # it is good once, and for nothing when this start fails
                 plan = await self._redeem(str(ticket))
-                self._forget_ticket()
             elif is_launch_server(self.name):
                 raise TicketInvalid(
                     "This session belongs to a repository and is started by the launcher.",
@@ -71,7 +71,7 @@ class LaunchSpawnerMixin(HasTraits):
         return None
 
     def _forget_ticket(self) -> None:
-        """Keep a used ticket from what the Hub starts a regular session with the next time it is not told anything."""
+        """Keep a ticket from what the Hub starts a regular session with the next time it is not told anything."""
         if not is_launch_server(self.name):
             remembered = {name: value for name, value in self.user_options.items() if name != "ticket"}
             self.orm_spawner.user_options = remembered

@@ -21,6 +21,7 @@ from tornado.web import Application, RequestHandler
 from launcher.builds import BuildLogs, BuildQueue
 from launcher.errors import BuildFailed, HubUnavailable
 from launcher.hub.ask import Asker, Refused
+from launcher.hub.redeem import redeem
 from launcher.models import BuildStatus, LaunchPlan, MachineSize, Person, Username
 from launcher.policy.environments import ListedEnvironment, ListedEnvironments
 from launcher.policy.sizes import MachineSizes
@@ -289,6 +290,26 @@ async def test_whoever_takes_the_services_port_makes_no_plan_and_no_form(service
     async with serving(imposter(lambda asked: asked)) as url:  # its own question is no answer
         with pytest.raises(HubUnavailable):
             await Asker(url, SealedTalk(SECRET), ANA, "").ask("plan", {}, seconds=10)
+
+
+async def test_whoever_takes_the_services_port_sends_the_hub_nowhere_else() -> None:
+    asked: list[str] = []
+
+    class Elsewhere(RequestHandler):
+        def check_xsrf_cookie(self) -> None:
+            pass
+
+        def post(self) -> None:
+            asked.append(self.request.path)
+            self.redirect("/hub/api/shutdown", status=307)
+
+    async with serving([(r"/.*", Elsewhere)]) as url:
+        with pytest.raises(HubUnavailable):
+            await Asker(url, SealedTalk(SECRET), ANA, "").ask("form", {}, seconds=10)
+        signer = TicketSigner(SECRET)
+        with pytest.raises(HubUnavailable):
+            await redeem(url, "ticket", user="ana", server_name="", signer=signer)
+    assert "/hub/api/shutdown" not in asked
 
 
 async def test_a_question_that_waited_for_the_service_to_start_again_is_asked_again(service: Service) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from jupyterhub.spawner import LocalProcessSpawner, SimpleLocalProcessSpawner
+from tornado.web import HTTPError
 from traitlets import default
 from traitlets.config import Config
 
 import launcher
-from launcher.errors import BadRequest, ConfigurationInvalid
+from launcher.errors import BadRequest, ConfigurationInvalid, TicketInvalid
 from launcher.hub.progress import StartProgress
 from launcher.hub.spawn_form import FormFirst, SessionFormMixin, build_patience, flat_options
 
@@ -163,6 +164,15 @@ async def test_the_hub_remembers_the_choices_of_a_regular_session_and_never_its_
     monkeypatch.setattr(one, "_redeem", redeemed)
     assert await one.redeem_plan() == "plan of signed"
     assert (one.orm_spawner.user_options, bool(commits)) == (kept, kept is not None)
+
+    async def refused(_: str) -> str:
+        raise TicketInvalid("Too old.")
+
+    one.orm_spawner.user_options = None
+    monkeypatch.setattr(one, "_redeem", refused)
+    with pytest.raises(HTTPError):
+        await one.redeem_plan()
+    assert one.orm_spawner.user_options == kept, "else every later start of the Hub's own would show it again"
 
 
 async def test_everybody_who_looks_at_a_start_hears_all_of_it() -> None:
