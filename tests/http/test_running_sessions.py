@@ -157,7 +157,7 @@ class TestSize:
 
     def test_a_session_says_its_size_and_no_figure_that_nobody_enforces(self, alice, sized):
         for enforceable, words, figures in (
-            (Enforceable(), "· size Large, 8 GiB, 2.5 CPUs Open", (8 * 2**30, 2.5)),
+            (Enforceable(), "· size Large, 8 GiB of memory, 2.5 CPUs Open", (8 * 2**30, 2.5)),
             (Enforceable(memory=False, cpus=False), "· size Large Open", (None, None)),
         ):
             alice.hub_has(sizes=MachineSizes((LARGE,), enforceable))
