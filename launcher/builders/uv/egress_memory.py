@@ -17,7 +17,9 @@ MOST_ON_THE_WAY = 256 * 1024
 MOST_REQUEST_BYTES = 64 * 2**20
 """Of one plain request; what is sent through a tunnel has no limit."""
 MOST_REQUESTS_BYTES = 256 * 2**20
-"""Of all plain requests of this process together, until they are passed on."""
+"""Of all plain requests of this process together, until they are passed on, beyond what each may have in any case."""
+ALWAYS_BYTES = 16 * 2**10
+"""What every request may have: enough to ask. Else a few who never end their large requests would shut out the rest."""
 _TOO_LARGE = memoryview(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 
 
@@ -86,14 +88,20 @@ class BoundedHandler(HttpProtocolHandler):
         return bool(self.request.is_complete and (following is None or following.is_complete))
 
     def _take(self, size: int) -> bool:
-        if self._taken + size > MOST_REQUEST_BYTES or not _room.take(size):
+        taken = self._taken + size
+        if taken > MOST_REQUEST_BYTES or not _room.take(_shared(taken) - _shared(self._taken)):
             return False
-        self._taken += size
+        self._taken = taken
         return True
 
     def _give_back(self) -> None:
-        _room.give_back(self._taken)
+        _room.give_back(_shared(self._taken))
         self._taken = 0
+
+
+def _shared(taken: int) -> int:
+    """How much of a request's bytes is in the room of all."""
+    return max(0, taken - ALWAYS_BYTES)
 
 
 def _waiting(connection: Any) -> int:

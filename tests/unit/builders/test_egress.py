@@ -256,6 +256,18 @@ def test_requests_have_a_limit_of_their_own_and_not_all_of_a_connection_together
         assert client.recv(2**16).startswith(b"HTTP/1.1 413 ")
 
 
+def test_those_who_never_end_their_large_requests_keep_nobody_from_asking(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(egress_memory, "_room", egress_memory._Room(0))  # they have all of it
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(2**16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ngoodbye")
+
+    with target(answer) as host, proxy(tmp_path, EgressPolicy(EgressMode.INDEXES, frozenset({host}))) as path:
+        assert ask(path, request(host, 2**15).decode()).startswith("HTTP/1.1 413 ")
+        assert "goodbye" in ask(path, f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
+
+
 async def test_the_childs_socket_is_ours_alone_and_ends_with_the_block(tmp_path: Path) -> None:
     # Longer than the 108 bytes a socket's path may have.
     directory = tmp_path / ("long" * 30)
