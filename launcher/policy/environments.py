@@ -9,9 +9,9 @@ from typing import Any
 
 from launcher.errors import ConfigurationInvalid, EnvironmentNotFound
 from launcher.models import Person
+from launcher.policy.entries import read_name, read_text, require_different
 from launcher.policy.groups import is_for, read_groups
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SPEC = re.compile(r"[a-z0-9]+/\S+")
 _KEYS = ("name", "title", "description", "repository", "image", "groups")
 _EXAMPLE = "For example {'name': 'geo', 'title': 'Geospatial', 'repository': 'gh/my-org/geo-environment/main'}."
@@ -64,25 +64,14 @@ def read_environments(entries: Sequence[Mapping[str, Any]], *, images: bool) -> 
     Raises ConfigurationInvalid with a sentence that names the entry.
     """
     found = tuple(_read(entry, number, images=images) for number, entry in enumerate(entries, 1))
-    names = [one.name for one in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationInvalid(f"environments: there are two called {name!r}.")
+    require_different("environments", [one.name for one in found])
     return found
 
 
 def _read(entry: Mapping[str, Any], number: int, *, images: bool) -> ListedEnvironment:
-    name = entry.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigurationInvalid(
-            f"environments, entry {number}: it needs a name of lower-case letters, digits and hyphens, not {name!r}.",
-            hint=_EXAMPLE,
-        )
+    name = read_name("environments", number, entry, keys=_KEYS, hint=_EXAMPLE)
     where = f"environments, {name!r}"
-    unknown = sorted(set(map(str, entry)) - set(_KEYS))
-    if unknown:
-        raise ConfigurationInvalid(f"{where}: there is no {unknown[0]!r}; there are {', '.join(_KEYS)}.")
-    texts = {key: _text(entry, key, where) for key in ("title", "description", "repository", "image")}
+    texts = {key: read_text(where, entry, key) for key in ("title", "description", "repository", "image")}
     if bool(texts["repository"]) is bool(texts["image"]):
         raise ConfigurationInvalid(f"{where}: it needs either a repository or an image.", hint=_EXAMPLE)
     if texts["image"] and not images:
@@ -95,10 +84,3 @@ def _read(entry: Mapping[str, Any], number: int, *, images: bool) -> ListedEnvir
         )
     title = texts.pop("title") or name
     return ListedEnvironment(name=name, title=title, **texts, groups=read_groups(where, entry.get("groups", ())))
-
-
-def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
-    value = entry.get(name, "")
-    if not isinstance(value, str):
-        raise ConfigurationInvalid(f"{where}: {name} must be text, not {value!r}.")
-    return value.strip()

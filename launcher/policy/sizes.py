@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,12 +11,13 @@ from traitlets import TraitError
 from launcher.dask.config import size_in_bytes
 from launcher.errors import ConfigurationInvalid, MachineSizeNotAllowed
 from launcher.models import MachineSize, Person
+from launcher.policy.entries import read_name, read_text, require_different
 from launcher.policy.groups import is_for, read_groups
 
 __all__ = ["Enforceable", "MachineSize", "MachineSizes", "read_sizes"]
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _KEYS = ("name", "title", "description", "memory", "cpus", "groups")
+_EXAMPLE = "For example {'name': 'large', 'memory': '8G', 'cpus': 4}."
 _SMALLEST_MEMORY = 64 * 2**20
 _FEWEST_CPUS = 0.01
 
@@ -87,40 +87,22 @@ def _shown(name: str) -> str:
 
 def read_sizes(entries: Sequence[Mapping[str, Any]]) -> tuple[MachineSize, ...]:
     """``c.Launcher.machine_sizes`` as values. Raises ConfigurationInvalid with a sentence that names the entry."""
-    sizes = tuple(_read(entry, f"machine_sizes, entry {number}") for number, entry in enumerate(entries, 1))
-    names = [size.name for size in sizes]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationInvalid(f"machine_sizes: there are two sizes called {name!r}.")
+    sizes = tuple(_read(entry, number) for number, entry in enumerate(entries, 1))
+    require_different("machine_sizes", [size.name for size in sizes])
     return sizes
 
 
-def _read(entry: Mapping[str, Any], where: str) -> MachineSize:
-    name = entry.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ConfigurationInvalid(
-            f"{where}: it needs a name of lower-case letters, digits and hyphens, not {name!r}.",
-            hint="For example {'name': 'large', 'memory': '8G', 'cpus': 4}.",
-        )
+def _read(entry: Mapping[str, Any], number: int) -> MachineSize:
+    name = read_name("machine_sizes", number, entry, keys=_KEYS, hint=_EXAMPLE)
     where = f"machine_sizes, {name!r}"
-    unknown = sorted(set(map(str, entry)) - set(_KEYS))
-    if unknown:
-        raise ConfigurationInvalid(f"{where}: there is no {unknown[0]!r}; there are {', '.join(_KEYS)}.")
     return MachineSize(
         name=name,
-        title=_text(entry, "title", where) or name,
-        description=_text(entry, "description", where),
+        title=read_text(where, entry, "title") or name,
+        description=read_text(where, entry, "description"),
         memory_bytes=_memory(entry.get("memory"), where),
         cpus=_cpus(entry.get("cpus"), where),
         groups=read_groups(where, entry.get("groups", ())),
     )
-
-
-def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
-    value = entry.get(name, "")
-    if not isinstance(value, str):
-        raise ConfigurationInvalid(f"{where}: {name} must be text, not {value!r}.")
-    return value.strip()
 
 
 def _memory(value: Any, where: str) -> int | None:

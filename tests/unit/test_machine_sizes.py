@@ -77,7 +77,7 @@ def test_a_wrong_entry_is_refused_at_start_and_named(entry: dict[str, Any], word
 
 
 def test_two_sizes_of_one_name_are_refused() -> None:
-    with pytest.raises(ConfigurationInvalid, match="two sizes called 'a'"):
+    with pytest.raises(ConfigurationInvalid, match="machine_sizes: there are two called 'a'"):
         settings([{"name": "a"}, {"name": "b"}, {"name": "a"}])
     with pytest.raises(ConfigurationInvalid):
         settings(["a"])
