@@ -15,7 +15,10 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def read_name(setting: str, number: int, entry: Mapping[str, Any], *, keys: Sequence[str], hint: str) -> str:
-    """The ``name`` of the entry of that number, which may have these keys and no others. hint: for one without a name."""
+    """The ``name`` of the entry of that number, which may have these keys and no others.
+
+    hint: how an entry looks, for one without a name.
+    """
     name = entry.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationInvalid(
