@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+_NEVER_SECONDS = 100 * 366 * 86400.0  # what a calendar may not reach any more, and nobody waits for
+
 
 @dataclass(frozen=True)
 class Culler:
@@ -53,10 +55,10 @@ class CullPolicy:
 
     def times(self, server_name: str, started: datetime | None, last_activity: datetime | None) -> CullTimes:
         """When a session that runs will be ended."""
-        ages = [culler.max_age_seconds for culler in self.cullers if culler.max_age_seconds]
+        ages = [age for culler in self.cullers if (age := culler.max_age_seconds) and age < _NEVER_SECONDS]
         latest = started + timedelta(seconds=min(ages)) if ages and started is not None else None
         watching = [culler for culler in self.cullers if culler.watches(server_name)]
-        idle = [culler.idle_seconds for culler in watching if culler.idle_seconds is not None]
+        idle = [end for culler in watching if (end := culler.idle_seconds) is not None and end < _NEVER_SECONDS]
         used = last_activity or started
         ends = [used + timedelta(seconds=min(idle))] if idle and used is not None else []
         ends += [latest] if latest is not None else []

@@ -130,6 +130,8 @@ def test_an_operators_own_culler_stays_the_only_one():
         ((Culler(3600, 7200, named_servers=False),), "a", 0, CullTimes(False, minutes(120), minutes(120))),
         ((Culler(3600, default_servers=False),), "", 0, CullTimes()),
         ((Culler(None),), "a", 0, CullTimes(True)),
+        ((Culler(1e14, 1e14), Culler(float("inf"), float("inf"))), "a", 0, CullTimes(True)),
+        ((Culler(1e14, 7200),), "a", 0, CullTimes(True, minutes(120), minutes(120))),
     ],
 )
 def test_the_earliest_end_counts(cullers, server, used, expected):
