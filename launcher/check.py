@@ -70,6 +70,16 @@ def _state(directory: Path) -> Finding:
     )
 
 
+def _idle_sessions(settings: Settings) -> Finding:
+    """What ends them: something to know, never something missing."""
+    if not settings.cullers:
+        return Finding(good=True, what="idle sessions run until somebody stops them")
+    seconds = [culler.idle_seconds for culler in settings.cullers]
+    ends = " or ".join("as its own settings say" if one is None else f"after {one:.0f} seconds" for one in seconds)
+    whose = "c.Launcher.cull_idle_after_seconds" if settings.cull_idle_after_seconds else "the hub's own culler"
+    return Finding(good=True, what=f"idle sessions are ended by {whose}, {ends}")
+
+
 def _configuration(path: Path) -> Iterator[Finding]:
     """Load a hub's configuration as the hub does, and look at what the launcher made of it."""
     try:
@@ -78,9 +88,11 @@ def _configuration(path: Path) -> Iterator[Finding]:
     except LauncherError as error:
         yield Finding(good=False, what=error.message.rstrip("."), hint=error.hint)
         return
-    enabled = getattr(config.JupyterHub.get("spawner_class"), "launch_settings", None) is not None
+    enabled: Settings | None = getattr(config.JupyterHub.get("spawner_class"), "launch_settings", None)
     hint = "Call `launcher.enable(c)` last, after spawner_class is set."
-    yield Finding(good=enabled, what="launcher.enable(c) is the last word on the spawner", hint=hint)
+    yield Finding(good=enabled is not None, what="launcher.enable(c) is the last word on the spawner", hint=hint)
+    if enabled is not None:
+        yield _idle_sessions(enabled)
     if settings.dask is not None:
         yield _dask()
     yield from runtime_findings(settings)

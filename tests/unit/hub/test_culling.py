@@ -11,6 +11,7 @@ from jupyterhub_idle_culler import IdleCuller
 from traitlets.config import Config
 
 import launcher
+from launcher.check import check
 from launcher.config import SETTINGS_VARIABLE, Settings
 from launcher.hub.culling import SERVICE, culler_service, cullers_of
 from launcher.hub.preset import ACTIVITY_SCOPE
@@ -116,6 +117,24 @@ def test_an_operators_own_culler_stays_the_only_one():
         assert ROLE in c.JupyterHub.load_roles
         assert SERVICE not in json.dumps(c.JupyterHub.load_roles)
         assert ACTIVITY_SCOPE in scopes(c)
+
+
+@pytest.mark.parametrize(
+    ("services", "seconds", "said"),
+    [
+        ([], 0, "idle sessions run until somebody stops them"),
+        ([], 3600, "idle sessions are ended by c.Launcher.cull_idle_after_seconds, after 3600 seconds"),
+        ([[*MODULE, "--timeout=900"]], 3600, "idle sessions are ended by the hub's own culler, after 900 seconds"),
+        ([[*MODULE, "--config=a"]], 0, "idle sessions are ended by the hub's own culler, as its own settings say"),
+    ],
+)
+def test_launcher_check_says_how_idle_sessions_end(services, seconds, said, tmp_path, capsys):
+    configuration = tmp_path / "jupyterhub_config.py"
+    own = [{"name": "own", "command": command} for command in services]
+    enable = f"launcher.enable(c, cull_idle_after_seconds={seconds})"
+    configuration.write_text(f"import launcher\nc.JupyterHub.services = {own!r}\n{enable}\n")
+    check(config=configuration, state=tmp_path / "state", runtime="process")
+    assert f"ok      {said}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
