@@ -6,7 +6,7 @@ Sessions are asked of the Hub with the visitor's own token each time, because on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,7 @@ class UsedRepository:
 
     spec: of the last launch; ref, ref_url: what that was. Those and ``server_name`` are None when it never got so far.
     trust: now; the person can take ``mine`` back. running: it has a session. project_home: None when there is none.
+    size: name of the last launch's machine size; None when the person may not choose that one (any more).
     """
 
     repository: RepositoryId
@@ -47,6 +48,7 @@ class UsedRepository:
     last_launched: datetime | None = None
     running: bool = False
     project_home: HomeSize | None = None
+    size: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, times in ISO 8601."""
@@ -102,10 +104,13 @@ class MyLaunches:
         """Repositories launched or trusted, last launched first. running: names of servers that run now."""
         rows = list(self._store.sessions_of(person.name))[:MOST_REPOSITORIES]
         trusted = {row.repository_id: row for row in self._store.list_trusted(person.name)}
-        sizes = await self._home_sizes(person.name, rows)
+        homes = await self._home_sizes(person.name, rows)
+        sizes = {size.name for size in self._sizes.offered(person)}
         used = [
-            self._used(row, mine=row.repository_id in trusted, running=row.server_name in running, size=size)
-            for row, size in zip(rows, sizes, strict=True)
+            self._used(
+                row, mine=row.repository_id in trusted, running=row.server_name in running, home=home, sizes=sizes
+            )
+            for row, home in zip(rows, homes, strict=True)
         ]
         known = {row.repository_id for row in rows}
         return (*used, *(_only_trusted(row) for row in trusted.values() if row.repository_id not in known))
@@ -169,7 +174,9 @@ class MyLaunches:
                 sizes.append(await self._homes.size(user, project, seconds=max(0, deadline - loop.time())))
         return sizes
 
-    def _used(self, row: SessionRow, *, mine: bool, running: bool, size: HomeSize | None) -> UsedRepository:
+    def _used(
+        self, row: SessionRow, *, mine: bool, running: bool, home: HomeSize | None, sizes: Collection[str]
+    ) -> UsedRepository:
         return UsedRepository(
             repository=row.repository_id,
             name=row.display_name,
@@ -180,7 +187,8 @@ class MyLaunches:
             ref_url=row.ref_url,
             last_launched=row.last_launched,
             running=running,
-            project_home=size,
+            project_home=home,
+            size=row.size if row.size in sizes else None,
         )
 
 
@@ -197,9 +205,7 @@ def _repository(identity: RepositoryId, display_name: str) -> Repository:
 def _only_trusted(row: TrustRow) -> UsedRepository:
     provider, _, path = row.repository_id.partition(":")
     name = unquote(path.partition("/")[2] if provider in _FORGES else path)
-    return UsedRepository(
-        row.repository_id, name, Trust.MINE, None, None, None, None, None, running=False, project_home=None
-    )
+    return UsedRepository(row.repository_id, name, Trust.MINE)
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -168,6 +169,13 @@ class TestSize:
     def test_a_size_that_is_no_more_is_not_shown(self, alice, sized):
         assert alice.session(sized)["size"] is None
         assert "size" not in alice.said()
+
+    def test_launching_again_keeps_the_size_as_long_as_the_person_may_have_it(self, alice, sized):
+        for groups, query, size in (((), "?size=large", "large"), (("staff",), "", None)):
+            alice.hub_has(sizes=MachineSizes((replace(LARGE, groups=groups),)))
+            assert f'href="/services/binder/v2/gh/org/notes/main{query}"' in alice.page()
+            found = alice.api.get(f"{alice.base}/api/v1/repositories", timeout=20).json()["repositories"]
+            assert [one["size"] for one in found if one["server_name"] == sized] == [size]
 
 
 class TestClusters:

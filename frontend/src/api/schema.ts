@@ -951,6 +951,7 @@ export interface components {
          *
          *         spec: of the last launch; ref, ref_url: what that was. Those and ``server_name`` are None when it never got so far.
          *         trust: now; the person can take ``mine`` back. running: it has a session. project_home: None when there is none.
+         *         size: name of the last launch's machine size; None when the person may not choose that one (any more).
          */
         UsedRepository: {
             /** @default null */
@@ -967,6 +968,8 @@ export interface components {
             running: boolean;
             /** @default null */
             server_name: string | null;
+            /** @default null */
+            size: string | null;
             /** @default null */
             spec: string | null;
             trust: components["schemas"]["Trust"];
