@@ -9,6 +9,7 @@ from launcher.engine.base import Image
 from launcher.engine.base_image import base_image_name
 from launcher.engine.client import Engine
 from launcher.engine.config import ContainerSettings
+from launcher.engine.labels import KIND, Kind
 from launcher.errors import SessionStartFailed
 
 _OF_LOGIN = re.compile(
@@ -38,12 +39,18 @@ async def environment_image(engine: Engine, reference: str) -> Image:
 
 
 async def named_image(engine: Engine, name: str) -> Image:
-    """An image that the plan names. Raises SessionStartFailed when the machine does not have it."""
+    """An image that the plan names.
+
+    Raises SessionStartFailed when the machine does not have it, and for what was built for a repository, which a
+    pattern of images may match by its id or in a registry: whether that is trusted is asked where it is chosen.
+    """
     image = await engine.image(name)
     if image is None:
         raise SessionStartFailed(
             "That image is not on the hub's machine.", hint="Ask the people who run this hub to fetch it."
         )
+    if image.labels.get(KIND, Kind.BASE) != Kind.BASE:
+        raise SessionStartFailed("That image was built for a repository.", hint="Choose the repository.")
     return image
 
 

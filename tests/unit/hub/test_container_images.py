@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,23 @@ async def test_an_image_that_is_not_there_is_said_to_be_missing() -> None:
     nothing: Any = Nothing()
     with pytest.raises(SessionStartFailed, match="not on the hub's machine"):
         await named_image(nothing, "quay.io/org/image")
+
+
+@pytest.mark.parametrize(("kind", "may"), [("environment", False), ("layer", False), ("base", True), (None, True)])
+async def test_what_was_built_for_a_repository_is_never_started_as_an_image(kind: str | None, may: bool) -> None:
+    found = replace(image(), labels={"launcher.kind": kind} if kind else {})
+
+    class Engine:
+        async def image(self, name: str) -> Image:
+            return found
+
+    name = found.id  # which the pattern * matches
+    if may:
+        assert await named_image(Engine(), name) is found  # type: ignore[arg-type]
+        return
+    with pytest.raises(SessionStartFailed) as refused:
+        await named_image(Engine(), name)  # type: ignore[arg-type]
+    assert "repository" in refused.value.hint
 
 
 def test_variables_of_a_login_are_forgotten_unless_they_are_the_hub_s() -> None:
