@@ -119,6 +119,7 @@ async def service(tmp_path: Path, git_server: GitServer) -> AsyncIterator[Servic
     environments = (
         ListedEnvironment("geo", "Geospatial <tools>", repository=listed),
         ListedEnvironment("secret", "For the staff", repository=listed, groups=("staff",)),
+        ListedEnvironment("standard", "Last year's", repository=listed),
     )
     session = NewSession(made, Flights(builds), RegularSessions(listed=ListedEnvironments(environments)))
     starts = SpawnStarts(builds)
@@ -134,6 +135,8 @@ async def test_the_form_offers_what_the_person_may_choose_and_shows_text_as_text
     hers, his = [(await service.ask("form", {}, person))["html"] for person in (ANA, BOB)]
     assert "Geospatial &lt;tools&gt;" in hers
     assert ("For the staff" in hers, "For the staff" in his) == (True, False)
+    ids = re.findall(r'\sid="([^"]+)"', hers)
+    assert len(ids) == len(set(ids)), "a label that two fields answer to chooses the wrong one"
     assert 'name="trust"' not in hers, "whether she herself fills it in is not known here"
 
 
