@@ -39,7 +39,14 @@ from launcher.retention.collector import Collector
 from launcher.retention.loop import Retention
 from launcher.retention.parts import RetentionParts
 from launcher.retention.policy import RetentionPolicy
-from launcher.runtimes import environment_users, machine_sizes, make_builder, regular_sessions, wait_for_runtime
+from launcher.runtimes import (
+    environment_users,
+    machine_sizes,
+    make_builder,
+    regular_sessions,
+    regular_sizes,
+    wait_for_runtime,
+)
 from launcher.sealed import Once, SealedTalk
 from launcher.sessions.documents import Documents
 from launcher.sessions.flights import Flights
@@ -202,6 +209,7 @@ def _web_parts(
         homes,
         address.hub_api_url,
         sizes=parts.sizes,
+        regular_size=regular_sizes(settings),
         culling=CullPolicy(settings.cullers),
     )
     new_session = NewSession(parts, flights, regular_sessions(settings), public_url=settings.public_url)

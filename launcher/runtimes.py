@@ -21,6 +21,7 @@ from launcher.dask.base import ClusterRuntime
 from launcher.engine.config import ContainerSettings
 from launcher.errors import EngineUnavailable, LauncherError
 from launcher.findings import Finding
+from launcher.models import Username
 from launcher.policy.environments import ListedEnvironments
 from launcher.policy.sizes import Enforceable, MachineSizes
 from launcher.server_environment import is_current, make_server_environment
@@ -109,6 +110,19 @@ def environment_users(settings: Settings) -> Callable[[], frozenset[str]]:
 
     records, places = SessionRecords(settings.state), Places(settings.state)
     return lambda: records.environments() | environments_of(places)
+
+
+def regular_sizes(settings: Settings) -> Callable[[Username], str]:
+    """A question to ask at any time: the name of the machine size that a person's regular session runs with, or ""."""
+    from launcher.hub.records import SessionRecords
+
+    records = SessionRecords(settings.state)
+
+    def size_of(user: Username) -> str:
+        record = records.get(user, "")
+        return record.size if record is not None else ""
+
+    return size_of
 
 
 def regular_sessions(settings: Settings) -> RegularSessions:

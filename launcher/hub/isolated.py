@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +138,15 @@ class IsolatedSpawnerMixin(LaunchSpawnerMixin):
 
     async def _start_isolated(self, plan: LaunchPlan | None) -> tuple[str, int]:
         await self.prepare(plan)
-        self._limits = limits_of(await self._size(plan), self.own_limits())
+        size = await self._size(plan)
+        self._limits = limits_of(size, self.own_limits())
         self.port = self.port or random_port()
         self.run_directory = tempfile.mkdtemp(prefix="launcher-session-")
         run = Path(self.run_directory)
         self.furnish(run)
         (run / INSIDE_NAME / DESCRIPTION_NAME).write_text(json.dumps(self.describe(plan)))
         home = await asyncio.to_thread(self.home_of, plan)
-        self._records.write(self.record(plan, home))
+        self._records.write(replace(self.record(plan, home), size=size.name if size is not None else ""))
         progress = self._progress or StartProgress()
         socket = run / INSIDE_NAME / SOCKET_NAME
         async with SessionVoice(socket, progress.say) as voice:

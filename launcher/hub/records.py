@@ -34,7 +34,7 @@ class SessionRecord:
     home, run_directory: absolute paths outside the sandbox. owner: (uid, gid) of its processes, None for our own.
     repository: name of the repository, "" for a regular session. dask: whether its token may use Dask-Gateway.
     personal: it sees the person's home, not a project home. image: id of its image, "" in a runtime without. python:
-    the Python in that image which prepared it.
+    the Python in that image which prepared it. size: name of its machine size, "" without one.
     """
 
     user: str
@@ -48,6 +48,7 @@ class SessionRecord:
     personal: bool
     image: str = ""
     python: str = ""
+    size: str = ""
 
     @property
     def is_live(self) -> bool:

@@ -6,7 +6,7 @@ Sessions are asked of the Hub with the visitor's own token each time, because on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from launcher.models import Person, Repository, RepositoryId, ServerName, Trust,
 from launcher.policy.culling import CullPolicy
 from launcher.policy.sizes import MachineSizes
 from launcher.policy.trust import TrustPolicy
-from launcher.sessions.hub import HubClient
+from launcher.sessions.hub import HubClient, HubSession
 from launcher.sessions.names import project_name
 from launcher.sessions.project_homes import HomeSize, ProjectHomes
 from launcher.sessions.running import RunningSession, describe
@@ -56,7 +56,10 @@ class UsedRepository:
 
 
 class MyLaunches:
-    """Everything of one person; nobody, not even an operator, gets at somebody else's through this."""
+    """Everything of one person; nobody, not even an operator, gets at somebody else's through this.
+
+    ``regular_size`` says the machine size of a person's regular session, of which there is no row.
+    """
 
     def __init__(
         self,
@@ -67,6 +70,7 @@ class MyLaunches:
         hub_api_url: str,
         *,
         sizes: MachineSizes | None = None,
+        regular_size: Callable[[Username], str] = lambda _: "",
         culling: CullPolicy | None = None,
     ) -> None:
         self._store = store
@@ -75,15 +79,20 @@ class MyLaunches:
         self._homes = homes
         self._hub_api_url = hub_api_url
         self._sizes = sizes or MachineSizes()
+        self._regular_size = regular_size
         self._culling = culling or CullPolicy()
 
     async def sessions(self, person: Person, hub_token: str) -> tuple[RunningSession, ...]:
         """Sessions that run, start or stop, the youngest first. Raises HubUnavailable, LoginRequired."""
         running = await self._hub(hub_token).sessions(person.name)
         rows = {str(row.server_name): row for row in self._store.sessions_of(person.name)}
-        found = [describe(one, rows.get(one.name), self._sizes, self._culling) for one in running]
+        found = [self._described(one, rows.get(one.name), person.name) for one in running]
         found.sort(key=lambda one: one.started.timestamp() if one.started else 0, reverse=True)
         return tuple(found)
+
+    def _described(self, session: HubSession, row: SessionRow | None, user: Username) -> RunningSession:
+        size = row.size if row is not None else None if session.name else self._regular_size(user)
+        return describe(session, row, self._sizes.named(size), self._culling)
 
     async def stop(self, person: Person, hub_token: str, server_name: str) -> None:
         """Stop a session; returns when the Hub has begun to. Raises SessionNotFound, HubUnavailable."""

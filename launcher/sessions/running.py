@@ -8,7 +8,6 @@ from typing import Any
 
 from launcher.models import EnvironmentKey, HomeKind, MachineSize, RepositoryId
 from launcher.policy.culling import CullPolicy
-from launcher.policy.sizes import MachineSizes
 from launcher.sessions.hub import HubSession
 from launcher.store import SessionRow
 
@@ -33,7 +32,7 @@ class RunningSession:
     """A session that runs, starts or stops.
 
     server_name: "" for the regular session. state: ready, starting or stopping. url: its URL path on the Hub's host.
-    name, repository, spec, home, environment, size: of its last launch; None when the launcher did not start it.
+    name, repository, spec, home, environment: of its last launch; None when it is no repository's. size: None without.
     culled_when_idle: it is ended by itself when it is not used. culled_at: then, at the earliest, if it is not used
     from now on; None when nobody can tell. culled_at_latest: then, even if it is used; None without such a limit.
     """
@@ -59,10 +58,11 @@ class RunningSession:
         return {**asdict(self), **{name: moment.isoformat(timespec="seconds") for name, moment in times.items()}}
 
 
-def describe(server: HubSession, row: SessionRow | None, sizes: MachineSizes, culling: CullPolicy) -> RunningSession:
-    """A session of the Hub with what is known of its last launch."""
+def describe(
+    server: HubSession, row: SessionRow | None, size: MachineSize | None, culling: CullPolicy
+) -> RunningSession:
+    """A session of the Hub with what is known of its last launch, and its size."""
     times = culling.times(server.name, server.started, server.last_activity)
-    size = sizes.named(row.size) if row is not None else None
     return RunningSession(
         server_name=server.name,
         state=server.state,

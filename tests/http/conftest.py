@@ -82,6 +82,7 @@ class WebThread:
         self.policy = TrustPolicy()
         self.culling = CullPolicy()
         self.sizes = MachineSizes()
+        self.regular_size = ""  # name of the machine size of everybody's regular session
         self.clusters: Clusters | None = None
         self.in_use: set[str] = set()  # references of environments in which sessions run
         builder, logs = FakeBuilder(), BuildLogs(directory / "logs")
@@ -137,6 +138,7 @@ class WebThread:
                 homes,
                 self._hub_auth.api_url,
                 sizes=self.sizes,
+                regular_size=lambda _: self.regular_size,
                 culling=self.culling,
             ),
             new_session=self.new_session,

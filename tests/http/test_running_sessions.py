@@ -59,7 +59,7 @@ class Alice:
 @pytest.fixture
 def alice(web, base, browser, api):
     yield Alice(web, base, browser, api)
-    web.culling, web.sizes = CullPolicy(), MachineSizes()
+    web.culling, web.sizes, web.regular_size = CullPolicy(), MachineSizes(), ""
 
 
 @pytest.fixture
@@ -165,6 +165,16 @@ class TestSize:
             assert words in alice.said()
             expected = {"name": "large", "title": "Large", "memory_bytes": figures[0], "cpus": figures[1]}
             assert alice.session(sized)["size"] == expected
+
+    def test_the_regular_session_says_what_its_spawner_wrote_down(self, web, alice, sized, running):
+        running("alice", "")
+        web.regular_size = "large"
+        alice.hub_has(sizes=MachineSizes((replace(LARGE, title="Larger"),)))
+        assert re.search("Regular session running [^·]+ · used [^·]+ · size Larger, 8 GiB", alice.said())
+        assert alice.session("")["size"]["title"] == "Larger"
+        web.regular_size = ""
+        alice.hub_has(sizes=MachineSizes((LARGE,)))
+        assert (alice.session("")["size"], alice.session(sized)["size"]["name"]) == (None, "large")
 
     def test_a_size_that_is_no_more_is_not_shown(self, alice, sized):
         assert alice.session(sized)["size"] is None

@@ -200,6 +200,8 @@ def test_a_listed_environment_is_built_in_front_of_the_person_and_starts_again_a
     assert any("/services/binder/builds/" in event.get("html_message", "") for event in events), events
     assert cy.session().run("import toolz, os; print(toolz.__name__, os.getcwd())").split()[0] == "toolz"
     assert cy.server()["user_options"] == {"environment": "listed:geo", "size": "large"}
+    answer = requests.get(f"{world.hub.url}services/binder/api/v1/sessions", headers=cy.headers, timeout=30)
+    assert [session["size"]["name"] for session in answer.json()["sessions"]] == ["large"]
     cy.stop()
     builds = world.builds()
     assert cy.api("POST", "/server").status_code == 201

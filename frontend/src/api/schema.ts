@@ -866,7 +866,7 @@ export interface components {
          * @description A session that runs, starts or stops.
          *
          *         server_name: "" for the regular session. state: ready, starting or stopping. url: its URL path on the Hub's host.
-         *         name, repository, spec, home, environment, size: of its last launch; None when the launcher did not start it.
+         *         name, repository, spec, home, environment: of its last launch; None when it is no repository's. size: None without.
          *         culled_when_idle: it is ended by itself when it is not used. culled_at: then, at the earliest, if it is not used
          *         from now on; None when nobody can tell. culled_at_latest: then, even if it is used; None without such a limit.
          */
