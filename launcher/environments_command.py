@@ -27,7 +27,6 @@ from launcher.retention.policy import RetentionPolicy
 from launcher.runtimes import environment_users, make_builder
 from launcher.store import ListedEnvironment, StateLock, Store
 
-ACTIONS = ("list", "pin", "unpin", "remove", "collect")
 _PAGE = 500
 _SHORTEST = 6  # digits of a key that name it
 

@@ -11,7 +11,6 @@ from launcher.environments.reach import Reach
 from launcher.environments.repository_files import LOCK_LIMIT_BYTES, shown
 from launcher.errors import RecipeInvalid
 
-_REMOTE_SOURCES = frozenset({"registry", "git", "url"})
 _PYLOCK_MAJOR = "1."
 
 

@@ -19,7 +19,6 @@ from launcher.errors import HubUnavailable, LoginRequired, NotAllowed, SessionSt
 
 _REQUEST_SECONDS = 60
 _SPAWN_SECONDS = 600
-_HTTP_ACCEPTED = 202
 _HTTP_BAD_REQUEST = 400
 _HTTP_UNAUTHORIZED = 401
 _HTTP_FORBIDDEN = 403

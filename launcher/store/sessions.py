@@ -92,25 +92,3 @@ class SessionCalls(Calls):
         )
         with self._database.read() as connection:
             return [SessionRow(**row) for row in connection.execute(query).mappings()]
-
-    def sessions_with_environment(self, key: EnvironmentKey) -> Sequence[SessionRow]:
-        """Sessions last launched with this environment: what to ask the Hub about before it is removed."""
-        query = (
-            sa.select(sessions)
-            .where(sessions.c.environment_key == key)
-            .order_by(sessions.c.username, sessions.c.server_name)
-        )
-        with self._database.read() as connection:
-            return [SessionRow(**row) for row in connection.execute(query).mappings()]
-
-    def repository_of_server(self, username: Username, server_name: ServerName) -> RepositoryId | None:
-        """Which repository a server belongs to, or None when it was not launched by us."""
-        row = self.session(username, server_name)
-        return row.repository_id if row is not None else None
-
-    def forget_session(self, username: Username, server_name: ServerName) -> None:
-        """Drop a session's row, never its home. Nothing to drop is fine."""
-        with self._database.write() as connection:
-            connection.execute(
-                sa.delete(sessions).where(sessions.c.username == username, sessions.c.server_name == server_name)
-            )

@@ -318,15 +318,11 @@ def test_a_session_remembers_its_repository_across_launches(store, clock) -> Non
     assert (second.home, second.environment_key) == (HomeKind.PERSONAL, None)
     assert store.session(ANA, server) == second
     assert store.session(BOB, server) is None
-    assert store.repository_of_server(ANA, server) == "gh:github.com/org/repo"
-    assert store.repository_of_server(BOB, server) is None
+    assert second.repository_id == "gh:github.com/org/repo"
     store.save_session(
         ANA, ServerName("other"), examples.resolved("other"), environment_key=examples.key(2), home=HomeKind.PROJECT
     )
     assert [row.server_name for row in store.sessions_of(ANA)] == ["other", "repo-1"]
-    assert [row.server_name for row in store.sessions_with_environment(examples.key(2))] == ["other"]
-    store.forget_session(ANA, server)
-    assert store.session(ANA, server) is None
 
 
 def test_fifty_redeemers_of_one_ticket_get_one_plan(store, clock) -> None:
