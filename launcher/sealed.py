@@ -58,13 +58,13 @@ class SealedTalk:
         who: dict[str, Any] = {"name": person.name, "admin": person.admin}
         who |= {"groups": sorted(person.groups), "scopes": sorted(person.scopes)}
         wire = {"id": question.id, "for": purpose, "who": who, "server": server_name, "made": made, "body": dict(body)}
-        return question, self._questions.encrypt_at_time(json.dumps(wire).encode(), int(made))
+        return question, self._questions.encrypt_at_time(_packed(wire), int(made))
 
     def read(self, token: bytes, purpose: str, *, now: float | None = None) -> Question:
         """The question, when the Hub made it for this purpose within `LIFETIME_SECONDS`. Raises TicketInvalid."""
         try:
             at = int(time.time() if now is None else now)
-            wire = json.loads(self._questions.decrypt_at_time(token, LIFETIME_SECONDS, at))
+            wire = _unpacked(self._questions.decrypt_at_time(token, LIFETIME_SECONDS, at))
         except (InvalidToken, ValueError) as error:
             raise _not_ours() from error
         if wire["for"] != purpose:
@@ -76,12 +76,12 @@ class SealedTalk:
 
     def answer(self, question: Question, body: Mapping[str, Any]) -> bytes:
         """What to send back for this question, and no other."""
-        return self._answers.encrypt(json.dumps({"to": question.id, "body": dict(body)}).encode())
+        return self._answers.encrypt(_packed({"to": question.id, "body": dict(body)}))
 
     def read_answer(self, question: Question, answer: bytes) -> dict[str, Any]:
         """The body of the answer. Raises HubUnavailable when it is not the launcher's answer to this question."""
         try:
-            wire = json.loads(self._answers.decrypt(answer))
+            wire = _unpacked(self._answers.decrypt(answer))
         except (InvalidToken, ValueError) as error:
             raise silent_launcher() from error
         if wire["to"] != question.id:
@@ -118,6 +118,16 @@ def silent_launcher() -> HubUnavailable:
 
 def _not_ours() -> TicketInvalid:
     return TicketInvalid("This was not asked by the Hub, or too long ago.", hint="Try again.")
+
+
+def _packed(wire: Mapping[str, Any]) -> bytes:
+    """JSON in which a character takes no more than it must: what people type has to fit into a request."""
+    return json.dumps(wire, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    wire: dict[str, Any] = json.loads(packed.decode("utf-8", "surrogatepass"))
+    return wire
 
 
 def _fernet(label: bytes, secret: str) -> Fernet:

@@ -9,7 +9,9 @@ import pytest
 from launcher.errors import HubUnavailable, TicketInvalid
 from launcher.models import Person, Username
 from launcher.sealed import LIFETIME_SECONDS, Once, SealedTalk
+from launcher.sessions.session_choices import FIELDS
 from launcher.tickets import new_secret
+from launcher.web.settings import WebSettings
 
 SECRET = new_secret()
 ANA = Person(Username("ana"), admin=True, groups=frozenset({"staff", "physics"}), scopes=frozenset({"x"}))
@@ -21,6 +23,19 @@ def test_a_question_is_read_as_it_was_asked() -> None:
     assert TALK.read(token, "plan") == asked
     assert asked.person == ANA
     assert asked.server_name == "work"
+
+
+def test_whatever_fits_into_the_fields_fits_into_a_request() -> None:
+    choices = {name: "\N{GRINNING FACE}" * 2048 for name in FIELDS if name != "trust"}
+    asked, token = TALK.ask("check", ANA, "work", {"options": choices, "start": "a" * 32, "languages": "de" * 100})
+    assert len(token) < WebSettings.max_body_bytes
+    assert TALK.read(token, "check") == asked
+
+
+def test_half_a_character_is_passed_on_like_any_other() -> None:
+    asked, token = TALK.ask("plan", ANA, "", {"environment": "\ud800"})
+    assert TALK.read(token, "plan") == asked
+    assert TALK.read_answer(asked, TALK.answer(asked, {"said": "\udfff"})) == {"said": "\udfff"}
 
 
 def test_nobody_between_them_can_read_it() -> None:
