@@ -7,8 +7,9 @@ import json
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
-from launcher.errors import HubUnavailable, LauncherError, TicketInvalid
+from launcher.errors import LauncherError, TicketInvalid
 from launcher.models import LaunchPlan
+from launcher.sealed import silent_launcher
 from launcher.tickets import SEAL_HEADER, TicketSigner
 
 REDEEM_PATH = "api/v1/tickets/redeem"
@@ -38,22 +39,18 @@ async def redeem(service_url: str, ticket: str, *, user: str, server_name: str, 
         response = await AsyncHTTPClient().fetch(request, raise_error=False)
         answer = json.loads(response.body or b"null")
     except (HTTPClientError, OSError, ValueError) as error:
-        raise _silent_launcher() from error
+        raise silent_launcher() from error
     if response.code != 200:  # noqa: PLR2004
         raise _refusal(answer)
     if not hmac.compare_digest(
         response.headers.get(SEAL_HEADER, "").encode(), signer.seal(ticket, response.body).encode()
     ):
-        raise _silent_launcher()
+        raise silent_launcher()
     return LaunchPlan.from_json(answer)
-
-
-def _silent_launcher() -> LauncherError:
-    return HubUnavailable("The launcher does not answer.", hint="Try again in a moment.")
 
 
 def _refusal(answer: object) -> LauncherError:
     error = answer.get("error") if isinstance(answer, dict) else None
     if not isinstance(error, dict) or "message" not in error:
-        return _silent_launcher()
+        return silent_launcher()
     return TicketInvalid(str(error["message"]), hint=str(error.get("hint", "")))
