@@ -49,6 +49,13 @@ class ApiHandler(BaseHandler):
             raise BadRequest("The body must be a JSON object.")
         return body
 
+    def refuse(self, event: LaunchEvent) -> None:
+        """Answer with the error of a start that failed at once."""
+        error = {name: event.data.get(name, "") for name in ("code", "hint")}
+        error |= {name: event.data[name] for name in ("field", "retry_after") if name in event.data}
+        self.set_status(int(event.data.get("status_code", HTTPStatus.UNPROCESSABLE_ENTITY)))
+        self.finish({"error": {**error, "message": event.message.strip(), "id": self.request_id}})
+
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     body = dict(pairs)
@@ -129,7 +136,7 @@ class LaunchesHandler(ApiHandler):
         launching = self.parts.launches.launch(request)
         told = await listen(launching, seconds=FIRST_EVENT_SECONDS, enough=first_event)
         if told.failed is not None:
-            return self._refuse(told.failed)
+            return self.refuse(told.failed)
         self.set_status(HTTPStatus.ACCEPTED)
         chosen = {"dask": "1"} if request.with_dask else {}  # who asks there joins this launch, not another one
         chosen |= {"size": request.size} if request.size else {}
@@ -162,11 +169,6 @@ class LaunchesHandler(ApiHandler):
             launch_host=self.public_origin + self.web.service_prefix,
             client_ip=self.request.remote_ip or "",
         )
-
-    def _refuse(self, event: LaunchEvent) -> None:
-        error = {name: event.data.get(name, "") for name in ("code", "hint")}
-        self.set_status(int(event.data.get("status_code", HTTPStatus.UNPROCESSABLE_ENTITY)))
-        self.finish({"error": {**error, "message": event.message.strip(), "id": self.request_id}})
 
 
 class BuildTokenHandler(ApiHandler):

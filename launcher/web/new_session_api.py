@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any
 
 from launcher.errors import BadRequest
-from launcher.sessions.base import LaunchEvent
 from launcher.sessions.hub import Server
 from launcher.sessions.new_session import NewSessionRequest
 from launcher.sessions.session_choices import FIELDS, LISTED, RECENT, SessionChoices
@@ -34,17 +33,12 @@ class NewSessionHandler(TokenHandler):
         start = self.parts.new_session.start(NewSessionRequest(visitor.person, visitor.hub_token, choices))
         told = await listen(start, seconds=FIRST_EVENT_SECONDS, enough=first_event)
         if told.failed is not None:
-            return self._refuse(told.failed)
+            return self.refuse(told.failed)
         self.set_status(HTTPStatus.ACCEPTED)
         events = f"{self.public_origin}{self.web.service_prefix}api/v1/new-session/events{choices_query(choices)}"
         session = {"server_name": "", "phase": told.phase, "build_id": told.build_id, "events_url": events}
         self.finish({"session": session})
         return None
-
-    def _refuse(self, event: LaunchEvent) -> None:
-        error = {name: event.data[name] for name in ("code", "hint", "field", "retry_after") if name in event.data}
-        self.set_status(int(event.data.get("status_code", HTTPStatus.UNPROCESSABLE_ENTITY)))
-        self.finish({"error": {**error, "message": event.message.strip(), "id": self.request_id}})
 
 
 def offer_json(offer: Offer, running: Server | None) -> dict[str, Any]:
