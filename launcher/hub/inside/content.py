@@ -26,14 +26,14 @@ from .worktree import free_name, remove_tree, timestamp
 
 LOCK_WAIT = 60  # seconds to wait for another session of the same home that is bringing files
 _BRANCH_WITHOUT_NAME = "launcher"
-_IMPORTED = (b".py", b".pyc", b".so")  # at any depth: packages need no __init__.py
 
 
 def put_in_place(content: Content, home: Path, *, beside: bool = False) -> tuple[Path, list[str]]:
     """Bring the commit's files into the home; returns the directory and what the person should know.
 
-    beside: Python will run in the home itself, where any import finds what is called like a package: then these files
-    must be none. They may be a stranger's, and run by nobody's wish.
+    beside: programs will run in the home itself, and some find there what is called as they look for it: Python its
+    packages, shells ``bin``, R its library, Node ``node_modules``. The files may be a stranger's, so their directory
+    never gets a name that could be such a one: none of those has a hyphen.
 
     Local edits are never lost: see `sync` for the rules. A copy that cannot be updated is left as it is, a broken one
     is moved aside as a whole and made anew; the messages say so. Raises Problem (``content_failed``) when there is no
@@ -42,15 +42,15 @@ def put_in_place(content: Content, home: Path, *, beside: bool = False) -> tuple
     messages: list[str] = []
     try:
         with tempfile.TemporaryDirectory(prefix="launcher-git-") as scratch, _one_at_a_time(home):
-            names = _names(content, Git(home, Path(scratch)), beside=beside)
-            return _put_in_place(content, [home / name for name in names], Path(scratch), messages.append), messages
+            directory = _choose(content, home, Path(scratch), beside=beside)
+            _put_in_place(content, directory, Path(scratch), messages.append)
+            return directory, messages
     except (GitError, OSError) as error:
         print(f"content: {error}", file=sys.stderr)  # noqa: T201 - the server's log
         raise _no_copy(error) from error
 
 
-def _put_in_place(content: Content, candidates: list[Path], scratch: Path, say: Callable[[str], None]) -> Path:
-    directory = _choose(content, candidates, scratch)
+def _put_in_place(content: Content, directory: Path, scratch: Path, say: Callable[[str], None]) -> None:
     if not _is_free(directory) and _identity_of(directory, scratch) != content.identity:
         _set_aside(directory, say)  # only under our own suffixed name: a broken copy of ours
     if not _is_free(directory):
@@ -63,7 +63,6 @@ def _put_in_place(content: Content, candidates: list[Path], scratch: Path, say: 
     if _is_free(directory):
         _clone(content, directory, scratch)
         say(f"Put the repository's files in {directory.name}.")
-    return directory
 
 
 @contextlib.contextmanager
@@ -96,21 +95,15 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
             handle.close()
 
 
-def _names(content: Content, git: Git, *, beside: bool) -> list[str]:
-    """What the directory may be called, the nicest first."""
-    other = f"{content.name}-{hashlib.sha256(encode(content.identity)).hexdigest()[:8]}"  # nothing to be imported
-    if not (beside and content.name.isidentifier()):
-        return [content.name, other]
-    git.git_directory = content.repository
-    found = git.run("ls-tree", "-r", "--name-only", "-z", content.commit).split(b"\0")
-    return [other] if any(name.endswith(_IMPORTED) for name in found) else [content.name, other]
-
-
-def _choose(content: Content, candidates: list[Path], scratch: Path) -> Path:
+def _choose(content: Content, home: Path, scratch: Path, *, beside: bool) -> Path:
     """The directory for this repository: one that is its already, else the first name that is free."""
+    digest = hashlib.sha256(encode(content.identity)).hexdigest()[:8]
+    candidates = [home / content.name, home / f"{content.name}-{digest}"]
     for candidate in candidates:
         if _identity_of(candidate, scratch) == content.identity:
             return candidate
+    if beside and "-" not in content.name:
+        return candidates[-1]
     for candidate in candidates:
         if _is_free(candidate):
             return candidate

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,25 @@ def test_a_first_click_makes_a_small_clone_that_knows_where_it_came_from(student
     assert [path.name for path in student.home.iterdir() if path.name != ".local"] == ["notes"]
 
 
-@pytest.mark.parametrize("module", ["__init__.py", "__init__.abi3.so", "core/part.py"])
-def test_beside_a_persons_own_files_a_repository_is_nothing_that_python_imports(
-    student: Student, upstream: Upstream, module: str
+@pytest.mark.parametrize("name", ["numpy", "bin", "R", "node_modules"])
+def test_beside_a_persons_own_files_a_repository_has_no_name_that_programs_look_for(
+    student: Student, upstream: Upstream, name: str
 ) -> None:
-    plain, _ = student.click(upstream.commit({"a.txt": "one\n"}), beside=True, name="numpy")
-    assert plain == student.home / "numpy", "a directory without code is found by no import of a package"
-    commit = upstream.commit({module: "a stranger's"})
-    package, _ = student.click(commit, beside=True, name="numpy")
-    assert package.parent == student.home
-    assert not package.name.isidentifier()
-    assert everything(plain) == {"a.txt": b"one\n"}
-    assert student.click(commit, beside=True, name="numpy") == (package, [])
-    assert student.click(commit, beside=True, name="my-course")[0] == student.home / "my-course"
+    commit = upstream.commit({"__init__.py": "a stranger's"})
+    directory, _ = student.click(commit, beside=True, name=name)
+    assert re.fullmatch(f"{name}-[0-9a-f]{{8}}", directory.name)
+    assert student.click(commit, beside=True, name=name) == (directory, [])
+    assert not (student.home / name).exists()
+
+
+@pytest.mark.parametrize("name", ["notes", "my-course"])
+def test_files_that_are_in_the_home_already_stay_where_they_are(
+    student: Student, upstream: Upstream, name: str
+) -> None:
+    commit = upstream.commit({"a.txt": "one\n"})
+    launched, _ = student.click(commit, name=name)
+    assert launched == student.home / name
+    assert student.click(commit, beside=True, name=name) == (launched, [])
 
 
 def test_git_pull_by_hand_works_and_a_later_click_goes_on_from_there(student: Student, upstream: Upstream) -> None:
