@@ -117,7 +117,7 @@ class LinkMaker:
             html=f'<a href="{escape(launch)}"><img src="{escape(badge)}" alt="Launch"></a>',
             rst=f".. image:: {badge}\n   :target: {launch}\n   :alt: Launch",
             nbgitpuller=f"{self._hub_url}user-redirect/git-pull?{urlencode(pull | separate)}" if pull else None,
-            myst=f"project:\n  github: {repository.url}\n  binder: {launch}",
+            myst="\n".join(["project:", *_github_line(content, repository), f"  binder: {launch}"]),
             jupyter_book=None if separate or wanted.ref else self._jupyter_book(content, repository),
             notes=(Note.PROPOSAL,) * launched_repository.is_proposal + (Note.GUESSED,) * (not sure),
         )
@@ -152,6 +152,11 @@ class LinkMaker:
             f"repository:\n  url: {repository.url}{branch}\n"
             f"launch_buttons:\n  notebook_interface: jupyterlab\n  binderhub_url: {self._service_url.rstrip('/')}"
         )
+
+
+def _github_line(content: Pasted, repository: Repository) -> list[str]:
+    """MyST's ``github``, which takes addresses of GitHub only (https://mystmd.org/guide/frontmatter)."""
+    return [f"  github: {repository.url}"] if content.provider == "gh" else []
 
 
 def _path(wanted: Wanted, content: Pasted) -> tuple[str, bool]:

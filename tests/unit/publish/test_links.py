@@ -84,7 +84,9 @@ async def test_settings_of_books_are_yaml_that_names_the_repository_and_this_lau
     book = yaml.safe_load(links.jupyter_book)
     assert book["repository"] == {"url": "https://github.com/o/r", "branch": "main"}
     assert book["launch_buttons"]["binderhub_url"] == SERVICE.rstrip("/")
-    assert (await maker.make(Wanted("https://gitlab.com/g/p"))).jupyter_book is None
+    elsewhere = await maker.make(Wanted("https://gitlab.com/g/p"))
+    assert elsewhere.jupyter_book is None
+    assert yaml.safe_load(elsewhere.myst)["project"] == {"binder": elsewhere.launch}, "`github` takes nothing else"
 
 
 async def test_a_pull_link_opens_the_files_in_the_regular_session(maker):
