@@ -16,6 +16,7 @@ _OF_LOGIN = re.compile(
     r"JUPYTERHUB_.*|JPY_.*|CONFIGPROXY_.*|JUPYTER_TOKEN|JUPYTER_PASSWORD|DASK_GATEWAY__.*", re.IGNORECASE
 )
 """Variables that decide who may come in, and whom the server asks."""
+_OF_REPOSITORIES = frozenset({Kind.BUILD, Kind.ENVIRONMENT, Kind.LAYER, Kind.PACKAGES})
 
 
 async def base_image(engine: Engine, settings: ContainerSettings) -> Image:
@@ -49,7 +50,7 @@ async def named_image(engine: Engine, name: str) -> Image:
         raise SessionStartFailed(
             "That image is not on the hub's machine.", hint="Ask the people who run this hub to fetch it."
         )
-    if image.labels.get(KIND, Kind.BASE) != Kind.BASE:
+    if image.labels.get(KIND) in _OF_REPOSITORIES:
         raise SessionStartFailed("That image was built for a repository.", hint="Choose the repository.")
     return image
 

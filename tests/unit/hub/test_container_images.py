@@ -69,7 +69,9 @@ async def test_an_image_that_is_not_there_is_said_to_be_missing() -> None:
         await named_image(nothing, "quay.io/org/image")
 
 
-@pytest.mark.parametrize(("kind", "may"), [("environment", False), ("layer", False), ("base", True), (None, True)])
+@pytest.mark.parametrize(
+    ("kind", "may"), [("environment", False), ("layer", False), ("base", True), ("session", True), (None, True)]
+)
 async def test_what_was_built_for_a_repository_is_never_started_as_an_image(kind: str | None, may: bool) -> None:
     found = replace(image(), labels={"launcher.kind": kind} if kind else {})
 
