@@ -116,7 +116,6 @@ HUB_MAY_IMPORT = {
     "launcher.engine.find",
     "launcher.engine.identity",
     "launcher.engine.labels",
-    "launcher.engine.service",
 }
 TORNADO = (
     "web/",
@@ -215,6 +214,11 @@ def test_dask_decides_without_knowing_how_clusters_run():
 def test_what_runs_in_the_hub_stays_light(name):
     foreign = {module for module in OURS[name] if part(module) != "hub"}
     assert foreign - HUB_MAY_IMPORT == set()
+
+
+def test_the_list_of_the_hub_names_no_module_that_it_does_not_take():
+    taken = {module for name, found in OURS.items() if part(name) == "hub" for module in found}
+    assert HUB_MAY_IMPORT - taken == set()
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("launcher.hub.inside")])
