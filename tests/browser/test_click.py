@@ -27,17 +27,12 @@ NOTEBOOK = """{"cells": [{"cell_type": "code", "id": "one", "execution_count": n
 """
 
 
-def builds(up):
-    """Every build so far, newest first."""
-    return requests.get(f"{up.service}api/v1/builds", headers=up.headers, timeout=30).json()["builds"]
-
-
 def test_an_unknown_repository_asks_first_and_launch_ends_in_jupyterlab_with_the_file_open(
     up, chromium, git_server, repository
 ):
     spec = repository("first", {"requirements.txt": "humanize\n", "index.ipynb": NOTEBOOK})
     head = git(git_server.directory / "first", "rev-parse", "main")
-    before = builds(up), servers(up)
+    before = up.builds(), servers(up)
     with profile(chromium) as context:
         page = context.new_page()
         page.goto(launch_link(up, spec, "?labpath=index.ipynb"))
@@ -50,7 +45,7 @@ def test_an_unknown_repository_asks_first_and_launch_ends_in_jupyterlab_with_the
         expect(page.get_by_role("radio", name="In a project home")).to_be_checked()
         expect(facts).to_contain_text("doc/tree/index.ipynb")
         shot(page, "ask-unknown")
-        assert (builds(up), servers(up)) == before
+        assert (up.builds(), servers(up)) == before
 
         press(page, "Launch")
         expect(page.locator("ol.steps")).to_be_visible()
@@ -73,11 +68,11 @@ def test_an_unknown_repository_asks_first_and_launch_ends_in_jupyterlab_with_the
         expect(again.get_by_role("link", name="Open it")).to_be_visible()
         expect(again.locator("dl.facts")).to_contain_text("ready, starts at once")
         shot(again, "ask-running")
-        number = len(builds(up))
+        number = len(up.builds())
         press(again, "Launch")
         in_session(up, again)
         assert list(servers(up)) == [again.url.split("/")[5]]
-        assert len(builds(up)) == number
+        assert len(up.builds()) == number
     up.stop_sessions()
 
 
@@ -107,10 +102,10 @@ def test_a_trusted_repository_goes_straight_on_and_a_reload_joins_its_build(up, 
         expect(log).to_contain_text("first words")
         at_the_gate(page)
     assert log.inner_text().count("first words") == 1
-    assert [build["status"] for build in builds(up) if build["spec"] == spec] == ["running"]
+    assert [build["status"] for build in up.builds() if build["spec"] == spec] == ["running"]
     gates.open("reload")
     in_session(up, page)
-    assert [build["status"] for build in builds(up) if build["spec"] == spec] == ["succeeded"]
+    assert [build["status"] for build in up.builds() if build["spec"] == spec] == ["succeeded"]
     up.stop_sessions()
 
 
@@ -136,11 +131,11 @@ def test_a_closed_page_leaves_the_build_going_and_the_link_finds_it_again(up, lo
     at_the_gate(page)
     page.close()
     gates.open("closed")
-    eventually(lambda: builds(up)[0]["status"] == "succeeded", seconds=60, what="the end of the build")
+    eventually(lambda: up.builds()[0]["status"] == "succeeded", seconds=60, what="the end of the build")
     page = logged_in.new_page()
     page.goto(launch_link(up, spec))
     in_session(up, page)
-    assert [build["spec"] for build in builds(up)].count(spec) == 1
+    assert [build["spec"] for build in up.builds()].count(spec) == 1
     up.stop_sessions()
 
 
@@ -167,17 +162,17 @@ def test_a_build_can_be_cancelled_from_its_page(up, page, repository, gates):
     expect(page.get_by_role("alert")).to_contain_text("cancelled")
     expect(page.get_by_role("link", name="Try again")).to_be_visible()
     shot(page, "cancelled")
-    assert builds(up)[0]["status"] == "cancelled"
+    assert up.builds()[0]["status"] == "cancelled"
     assert servers(up) == {}
 
 
 def test_a_recipe_that_cannot_work_here_is_said_before_anything_is_built(up, page, repository):
-    before = builds(up)
+    before = up.builds()
     page.goto(launch_link(up, repository("trusted-apt", {"apt.txt": "gfortran\n"})))
     expect(page.get_by_role("alert")).to_contain_text("apt.txt")
     expect(page.get_by_role("button")).to_have_count(0)
     shot(page, "cannot-launch")
-    assert builds(up) == before
+    assert up.builds() == before
 
 
 @pytest.mark.parametrize("name", ["missing", "trusted-missing"])

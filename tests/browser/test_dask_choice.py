@@ -39,7 +39,7 @@ def test_ticking_it_brings_dask_into_the_environment(up, page, repository):
     (server,) = servers(up).values()
     shown = up.api("GET", f"/users/{up.user}").json()["servers"][server["name"]]
     assert shown["ready"]
-    builds = page.request.get(f"{up.service}api/v1/builds", headers=up.headers).json()["builds"]
+    builds = up.builds()
     build = next(one for one in builds if "chooses-dask" in one["spec"])
     log = page.request.get(f"{up.service}api/v1/builds/{build['id']}/log", headers=up.headers).text()
     assert "dask-gateway==" in log or "dask_gateway" in log

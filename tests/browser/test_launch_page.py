@@ -130,5 +130,5 @@ def test_two_tabs_follow_one_build_and_a_login_that_ended_is_said(up, logged_in,
     second.get_by_role("link", name="Try again").click()
     expect(second).to_have_url(re.compile("/hub/login"))
     first.goto("about:blank")
-    build = requests.get(f"{up.service}api/v1/builds", headers=up.headers, timeout=30).json()["builds"][0]["id"]
+    build = up.builds()[0]["id"]
     assert requests.delete(f"{up.service}api/v1/builds/{build}", headers=up.headers, timeout=30).ok

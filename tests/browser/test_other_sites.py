@@ -1,7 +1,6 @@
 """Pages of other origins cannot make anything happen here, whatever they try with a logged-in person's browser."""
 
 import pytest
-import requests
 from playwright.sync_api import expect
 
 from tests.support.browser import launch_link, servers
@@ -62,5 +61,5 @@ def test_another_site_starts_nothing(up, logged_in, repository, other_site, atta
 
 def state(up):
     """What an attack would change: builds, running sessions, remembered trust."""
-    builds = requests.get(f"{up.service}api/v1/builds", headers=up.headers, timeout=30).json()["builds"]
+    builds = up.builds()
     return builds, servers(up), sorted((up.state / "homes").glob("*/*"))

@@ -165,6 +165,12 @@ class RunningLauncher:
         assert events[-1]["phase"] == "ready", events[-1]
         return Session(events[-1]["url"], events[-1]["token"]), events
 
+    def builds(self) -> list[dict]:
+        """Every build so far, newest first."""
+        answer = requests.get(f"{self.service}api/v1/builds", headers=self.headers, timeout=30)
+        answer.raise_for_status()
+        return answer.json()["builds"]
+
     def stop_sessions(self) -> None:
         """End every session, those that are still starting as soon as they have started."""
 

@@ -94,10 +94,6 @@ def told(up, spec, *, after=None, until=None, **query):
                     return
 
 
-def builds(up):
-    return requests.get(f"{up.service}api/v1/builds", headers=up.headers, timeout=30).json()["builds"]
-
-
 def test_the_python_example_of_binderhub_gets_a_session_that_its_token_opens(up, repository):
     events = list(up.stream(repository({"hello.txt": "hello\n", "requirements.txt": "# python client\n"})))
     assert [event["phase"] for event in events if "phase" in event][-1] == "ready"
@@ -190,7 +186,7 @@ class TestEventSource:
             page.goto(allowed.origin)
             event = page.evaluate(LISTEN, f"{shared.service}build/{repository()}")
         assert (event["phase"], event["status_code"]) == ("failed", 403)
-        assert all("without-a-login" not in build["spec"] for build in builds(shared))
+        assert all("without-a-login" not in build["spec"] for build in shared.builds())
 
     def test_a_login_of_the_browser_is_of_no_use_to_another_origin(self, shared, chromium, allowed, repository):
         with profile(chromium) as context:
@@ -269,7 +265,7 @@ def test_last_event_id_gives_exactly_the_lines_that_were_missed(shared, reposito
     assert end[-1][1]["phase"] == "ready"
     lines = [event["message"] for identity, event in [*first, *rest_at_gate, *end] if identity]
     log = requests.get(
-        f"{shared.service}api/v1/builds/{builds(shared)[0]['id']}/log", headers=shared.headers, timeout=30
+        f"{shared.service}api/v1/builds/{shared.builds()[0]['id']}/log", headers=shared.headers, timeout=30
     )
     assert "".join(lines) == log.text
 
@@ -278,8 +274,8 @@ def test_a_closed_stream_leaves_the_build_going(shared, repository, gates):
     spec = repository({"postBuild": gates.script("left")})
     list(told(shared, spec, until="at the gate\n", build_only="true"))
     gates.open("left")
-    eventually(lambda: builds(shared)[0]["status"] == "succeeded", what="the end of the build")
-    assert builds(shared)[0]["spec"] == spec
+    eventually(lambda: shared.builds()[0]["status"] == "succeeded", what="the end of the build")
+    assert shared.builds()[0]["spec"] == spec
 
 
 def test_two_clicks_at_once_make_one_build_and_one_session(shared, repository, gates):
@@ -292,7 +288,7 @@ def test_two_clicks_at_once_make_one_build_and_one_session(shared, repository, g
         events = [click.result()[-1] for click in clicks]
     assert [event["phase"] for event in events] == ["ready"] * 3, events
     assert events[0]["url"] == events[1]["url"]
-    assert [build["spec"] for build in builds(shared)].count(spec) == 1
+    assert [build["spec"] for build in shared.builds()].count(spec) == 1
     shared.stop_sessions()
 
 
@@ -301,7 +297,7 @@ def test_a_build_is_cancelled_by_the_api_and_its_watchers_are_told(shared, repos
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(lambda: list(shared.stream(spec)))
         assert gates.reached("cancelled")
-        build = builds(shared)[0]
+        build = shared.builds()[0]
         address = f"{shared.service}api/v1/builds/{build['id']}"
         assert requests.delete(address, headers=shared.headers, timeout=30).status_code == 204
         last = watching.result()[-1]

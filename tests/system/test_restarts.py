@@ -52,7 +52,7 @@ def test_the_same_click_ends_in_one_session_after_a_kill_at_every_crash_point(st
         assert len(up.api("GET", f"/users/{up.user}").json()["servers"]) == 1
         assert len(list((up.state / "environments").glob("[0-9a-f]*"))) == 1
         assert not list((up.state / "builds").glob("*"))
-        builds = requests.get(f"{up.service}api/v1/builds", headers=up.headers, timeout=30).json()["builds"]
+        builds = up.builds()
         assert {build["status"] for build in builds} == {"succeeded"}
 
 
@@ -75,7 +75,7 @@ def test_a_killed_service_leaves_no_process_and_a_build_goes_on_under_the_same_i
         assert not alive, [process.cmdline() for process in alive]
         event = eventually(lambda: last_event(up, spec), seconds=120, what="the end of the launch")
         assert event["phase"] == "ready", event
-        builds = requests.get(f"{up.service}api/v1/builds", headers=up.headers, timeout=30).json()["builds"]
+        builds = up.builds()
         assert [(entry["id"], entry["status"]) for entry in builds] == [(build, "succeeded")]
         log = requests.get(f"{up.service}api/v1/builds/{build}/log", headers=up.headers, timeout=30).text
         assert log.count("before\n") >= 1
