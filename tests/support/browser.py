@@ -118,6 +118,7 @@ def accessibility_problems(page: Page, part: str = "html") -> list[str]:
     source = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
     if not source.exists():
         pytest.fail("axe-core is not there: run scripts/setup-tests, which installs it with the front end's tools")
+    page.wait_for_load_state("load")  # what is there may not have its styles yet, and axe takes what has none for white
     page.evaluate(source.read_text())
     found = page.evaluate("(part) => axe.run(part).then((result) => result.violations)", part)
     return [f"{one['id']}: {one['help']}: {[node['target'] for node in one['nodes']][:3]}" for one in found]
