@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from launcher.models import Snapshot
+from launcher.sources.fast_import import IMPORTED_AT
 from launcher.sources.git import Git
 
 _MOST_CHARACTERS = 200
@@ -28,7 +29,7 @@ async def commit_words(snapshot: Snapshot, git: Git | None = None) -> CommitWord
         directory=snapshot.cache,
     )  # fmt: skip
     seconds, _, subject = shown.output.decode("utf-8", "replace").partition("\n")
-    if not shown.ok or not seconds.isdigit():
+    if not shown.ok or not seconds.isdigit() or int(seconds) == IMPORTED_AT:
         return None
     try:
         date = datetime.fromtimestamp(int(seconds), UTC)

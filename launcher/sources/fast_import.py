@@ -14,7 +14,9 @@ from launcher.errors import SourceInvalid, SourceTooLarge
 IMPORTED = "refs/imported/tip"
 """The ref a stream writes."""
 
-_WHEN = "946684800 +0000"  # fixed: the commit's id is a fingerprint of the files and the message
+IMPORTED_AT = 946684800
+"""Seconds since the epoch at which every commit of ours was made: its id is a fingerprint of files and message."""
+_WHEN = f"{IMPORTED_AT} +0000"
 _WHO = "Launcher <launcher@invalid>"
 _CHUNK = 1 << 20
 

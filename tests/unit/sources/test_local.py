@@ -11,6 +11,7 @@ import pytest
 
 from launcher.errors import LauncherError, RepositoryNotFound, SourceInvalid, SourceTooLarge
 from launcher.sources import GitTree, RepositorySources
+from launcher.sources.commits import commit_words
 from tests.support.git_server import git
 from tests.support.sources import assert_for_people
 
@@ -177,6 +178,14 @@ async def test_an_unreadable_file_says_so(sources: RepositorySources, directory:
     (directory / "a").chmod(0)
     with pytest.raises(SourceInvalid):
         await content(sources, directory)
+
+
+async def test_nobody_is_told_a_date_at_which_the_files_were_committed(
+    sources: RepositorySources, directory: Path
+) -> None:
+    (directory / "a").write_text("1")
+    snapshot = await sources.fetch(await sources.resolve(sources.parse("local", spec_of(directory))))
+    assert await commit_words(snapshot) is None
 
 
 async def test_a_directory_is_shown_by_its_name(sources: RepositorySources, directory: Path) -> None:
