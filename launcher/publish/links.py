@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from launcher.errors import SpecInvalid
 from launcher.models import Repository
-from launcher.sources.base import Sources
+from launcher.sources.base import Sources, spec_at
 from launcher.sources.pasted import Pasted, find_pasted
 
 _PULLED = frozenset({"gh", "gl", "gist", "git"})
@@ -123,8 +123,7 @@ class LinkMaker:
         )
 
     def _check(self, pasted: Pasted) -> Repository:
-        provider, _, raw = pasted.spec().partition("/")
-        return self._sources.repository(self._sources.parse(provider, raw))
+        return self._sources.repository(spec_at(self._sources, pasted.spec()))
 
     def _pull(self, content: Pasted, repository: Repository, wanted: Wanted, path: str) -> dict[str, str] | None:
         """Parameters of an nbgitpuller link."""

@@ -18,6 +18,7 @@ from launcher.sessions.names import project_name, server_name
 from launcher.sessions.parts import Environment, LaunchParts, Prepared, Ready, read_recipe, trust_of
 from launcher.sessions.steps import content_of, follow_start, ready_environment, start_server
 from launcher.sessions.tasks import Say, Turn, Turns
+from launcher.sources.base import spec_at
 from launcher.store import SessionRow
 
 STARTED_WITHOUT_DASK = "Your running session was not started with Dask; stop it to start one that is."
@@ -117,9 +118,8 @@ class Launch:
         if not self._adds_dask(home):
             return self._parts.dask_policy.refusal(self._request.person, home)
         sources, store = self._parts.sources, self._parts.store
-        provider, _, raw = row.persistent_spec.partition("/")
         try:
-            resolved = await sources.resolve(sources.parse(provider, raw))
+            resolved = await sources.resolve(spec_at(sources, row.persistent_spec))
             key = (await read_recipe(self._parts, resolved, dask=True)).key
         except LauncherError:
             return ""  # the session is there and will be opened, whatever has become of its repository

@@ -21,7 +21,7 @@ from launcher.sessions.hub import HubClient, HubSession
 from launcher.sessions.names import project_name
 from launcher.sessions.project_homes import HomeSize, ProjectHomes
 from launcher.sessions.running import RunningSession, describe
-from launcher.sources.base import Sources
+from launcher.sources.base import Sources, spec_at
 from launcher.store import SessionRow, Store, TrustRow
 
 MOST_REPOSITORIES = 200
@@ -161,9 +161,8 @@ class MyLaunches:
 
     def _project_name(self, row: SessionRow) -> str | None:
         """The name of the repository's project homes; None when the launcher does not know its provider any more."""
-        provider, _, raw = row.spec.partition("/")
         try:
-            repository = self._sources.repository(self._sources.parse(provider, raw))
+            repository = self._sources.repository(spec_at(self._sources, row.spec))
         except LauncherError:
             return None
         return project_name(repository)

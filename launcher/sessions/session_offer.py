@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from launcher.errors import LauncherError
 from launcher.models import BuildStatus, EnvironmentKey, EnvironmentStatus, MachineSize, Person, Repository, Trust
 from launcher.policy.environments import ListedEnvironment, ListedEnvironments
 from launcher.sessions.parts import LaunchParts
+from launcher.sources.base import spec_at
 from launcher.store import BuildFilter
 
 MOST_RECENT = 8
@@ -67,7 +69,7 @@ def make_offer(parts: LaunchParts, regular: RegularSessions, person: Person) -> 
         available=True,
         sizes=parts.sizes.offered(person),
         listed=regular.listed.offered(person),
-        recent=tuple(recent_environments(parts, person))[:MOST_RECENT],
+        recent=tuple(islice(recent_environments(parts, person), MOST_RECENT)),
         images=regular.allows_image is not None,
     )
 
@@ -105,9 +107,8 @@ def _used(parts: LaunchParts, person: Person) -> Iterator[tuple[EnvironmentKey, 
 
 def _repository(parts: LaunchParts, spec: str) -> Repository | None:
     """The repository of a spec that was launched once; None when it could not be any more."""
-    provider, _, raw = spec.partition("/")
     try:
-        repository = parts.sources.repository(parts.sources.parse(provider, raw))
+        repository = parts.sources.repository(spec_at(parts.sources, spec))
         parts.policy.check(repository)
     except LauncherError:
         return None

@@ -33,7 +33,7 @@ from launcher.sessions.session_choices import IMAGE, LISTED, RECENT, REPOSITORY,
 from launcher.sessions.session_offer import RegularSessions, recent_environments
 from launcher.sessions.steps import content_of, ready_environment
 from launcher.sessions.tasks import Say
-from launcher.sources.base import Sources
+from launcher.sources.base import Sources, spec_at
 from launcher.sources.pasted import find_pasted
 
 REGULAR = ServerName("")
@@ -95,7 +95,7 @@ class Planner:
         """The operator's list is their word: nobody is asked whether they trust it."""
         if listed.image:
             return _Software(image=listed.image)
-        spec = spec_of(self._parts.sources, listed.repository)
+        spec = spec_at(self._parts.sources, listed.repository)
         self._parts.policy.check_not_banned(self._parts.sources.repository(spec))
         return _Software(prepared=await self._read(spec))
 
@@ -145,7 +145,7 @@ class Planner:
 
     async def _pasted(self, text: str) -> Spec:
         found = await find_pasted(self._parts.sources, text)
-        return spec_of(self._parts.sources, found.pasted.spec())
+        return spec_at(self._parts.sources, found.pasted.spec())
 
     def _checked(self, spec: Spec) -> Repository:
         repository = self._parts.sources.repository(spec)
@@ -192,19 +192,13 @@ class Planner:
         )
 
 
-def spec_of(sources: Sources, path: str) -> Spec:
-    """``<provider>/<raw spec>`` as a spec. Raises SpecInvalid, ProviderUnknown, AddressRefused."""
-    provider, _, raw = path.partition("/")
-    return sources.parse(provider, raw)
-
-
 def check_listed(sources: Sources, listed: ListedEnvironments) -> None:
     """Raise ConfigurationInvalid for an environment of the operator's list that could never be chosen."""
     for one in listed.environments:
         if not one.repository:
             continue
         try:
-            spec_of(sources, one.repository)
+            spec_at(sources, one.repository)
         except LauncherError as error:
             raise ConfigurationInvalid(f"environments, {one.name!r}: {error.message}", hint=error.hint) from error
 

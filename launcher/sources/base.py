@@ -41,6 +41,12 @@ class Sources(Protocol):
         """``display_config`` of every provider, in BinderHub's shape."""
 
 
+def spec_at(sources: Sources, path: str) -> Spec:
+    """The spec of ``<provider>/<raw spec>``: the inverse of `Spec.path`. Raises as `Sources.parse`."""
+    provider, _, raw = path.partition("/")
+    return sources.parse(provider, raw)
+
+
 class Tree(Protocol):
     """Read-only view of one commit, from git objects only: no checkout, no symlink is ever followed."""
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from launcher.errors import AddressRefused, LauncherError, RepositoryNotFound, SpecInvalid
-from launcher.models import Spec
-from launcher.sources.base import Sources
+from launcher.sources.base import Sources, spec_at
 from launcher.sources.forge_pages import Pasted, of_doi, of_page
 
 __all__ = ["FoundPasted", "Pasted", "find_pasted", "read_pasted"]
@@ -76,12 +75,12 @@ async def find_pasted(sources: Sources, text: str, *, ref: str = "", seconds: fl
     if ref.strip():
         pasted = pasted.with_ref(ref.strip())
     try:
-        spec = _parse(sources, pasted, "HEAD")
+        spec = spec_at(sources, pasted.spec("HEAD"))
     except AddressRefused:
         if not pasted.repository.startswith("http://"):
             raise
         pasted = replace(pasted, repository=pasted.repository.replace("http://", "https://", 1))
-        spec = _parse(sources, pasted, "HEAD")
+        spec = spec_at(sources, pasted.spec("HEAD"))
     if not pasted.guessed:
         return FoundPasted(pasted, sure=True)
     try:
@@ -92,11 +91,6 @@ async def find_pasted(sources: Sources, text: str, *, ref: str = "", seconds: fl
     except (LauncherError, TimeoutError):
         return FoundPasted(pasted, sure=False)
     return FoundPasted(pasted.with_ref(found or pasted.ref), sure=True)
-
-
-def _parse(sources: Sources, pasted: Pasted, ref: str) -> Spec:
-    provider, _, raw = pasted.spec(ref).partition("/")
-    return sources.parse(provider, raw)
 
 
 def _unwrapped(text: str) -> str:

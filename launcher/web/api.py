@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from launcher.errors import BadRequest, LoginRequired
 from launcher.models import MachineSize
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.sources.base import spec_at
 from launcher.web.base import BaseHandler, Visitor, is_yes
 from launcher.web.headers import cors_headers
 from launcher.web.open_path import parse_open_path
@@ -82,8 +83,7 @@ class PreviewHandler(ApiHandler):
     async def get(self) -> None:
         """What a launch would do, without doing it."""
         visitor = self.require_visitor()
-        provider, _, raw = (self.first_argument("spec") or "").rstrip("/").partition("/")
-        spec = self.parts.sources.parse(provider, raw)
+        spec = spec_at(self.parts.sources, (self.first_argument("spec") or "").rstrip("/"))
         with_dask = is_yes(self.first_argument("dask"))
         preview = await self.parts.launches.preview(
             visitor.person, visitor.hub_token, spec, with_dask=with_dask, size=self.first_argument("size") or ""
@@ -155,11 +155,10 @@ class LaunchesHandler(ApiHandler):
         confirmed = visitor.by_header or self.tokens.verify(
             _field(body, "build_token", str, ""), self.token_subject(path, visitor.person)
         )
-        provider, _, raw = path.rstrip("/").partition("/")
         return LaunchRequest(
             person=visitor.person,
             hub_token=visitor.hub_token,
-            spec=self.parts.sources.parse(provider, raw),
+            spec=spec_at(self.parts.sources, path.rstrip("/")),
             open_path=parse_open_path(lambda name: _field(body, name, str, "") if name in body else None),
             confirmed=confirmed,
             trust=visitor.by_header and _field(body, "trust", bool, default=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher.sessions.base import LaunchRequest
+from launcher.sources.base import spec_at
 from launcher.web.base import Visitor, is_yes
 from launcher.web.launch_stream import LaunchStreamHandler
 from launcher.web.open_path import parse_open_path
@@ -21,11 +22,10 @@ class BuildHandler(LaunchStreamHandler):
         await self.tell_start(visitor, events, open_path=request.open_path, wants_token=request.wants_token)
 
     def _launch_request(self, visitor: Visitor, spec_path: str, *, confirmed: bool) -> LaunchRequest:
-        provider, _, raw = spec_path.rstrip("/").partition("/")
         return LaunchRequest(
             person=visitor.person,
             hub_token=visitor.hub_token,
-            spec=self.parts.sources.parse(provider, raw),
+            spec=spec_at(self.parts.sources, spec_path.rstrip("/")),
             open_path=parse_open_path(self.first_argument),
             confirmed=confirmed,
             build_only=(self.first_argument("build_only") or "").lower() == "true",

@@ -6,6 +6,7 @@ A document of its own, shown in a frame of the launch page: foreign words never 
 from __future__ import annotations
 
 from launcher.errors import LauncherError, NotFound
+from launcher.sources.base import spec_at
 from launcher.web.documents import DOCUMENT_POLICY, render
 from launcher.web.open_path import parse_open_path
 from launcher.web.pages import NavigatedHandler
@@ -17,8 +18,7 @@ class DocumentsHandler(NavigatedHandler):
     async def get(self) -> None:
         """The README and the notebook that the link opens."""
         self.require_visitor()
-        provider, _, raw = self.raw_tail("documents/").rstrip("/").partition("/")
-        spec = self.parts.sources.parse(provider, raw)
+        spec = spec_at(self.parts.sources, self.raw_tail("documents/").rstrip("/"))
         if self.parts.documents is None:
             raise NotFound("This launcher shows no documents.")
         found = await self.parts.documents.of(spec, parse_open_path(self.first_argument))

@@ -16,6 +16,7 @@ from tornado.web import authenticated
 from launcher.errors import LauncherError, RecipeError
 from launcher.models import EnvironmentStatus, Spec, Trust
 from launcher.sessions.base import LaunchEvent, LaunchRequest, Preview
+from launcher.sources.base import spec_at
 from launcher.web.base import Visitor, is_yes
 from launcher.web.open_path import parse_open_path
 from launcher.web.progress import ProgressHandler
@@ -92,8 +93,7 @@ class LaunchPageHandler(ProgressHandler):
 
     def _click(self) -> Click:
         path = self.raw_tail("v2/")
-        provider, _, raw = path.rstrip("/").partition("/")
-        spec = self.parts.sources.parse(provider, raw)
+        spec = spec_at(self.parts.sources, path.rstrip("/"))
         with_dask = is_yes(self.first_argument("dask"))
         size = self.first_argument("size") or ""
         return Click(self.require_visitor(), path, spec, parse_open_path(self.first_argument), with_dask, size)

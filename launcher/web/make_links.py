@@ -9,6 +9,7 @@ from tornado.web import authenticated
 
 from launcher.errors import BadRequest, LauncherError, RecipeError
 from launcher.publish.links import Interface, LinkMaker, Links, Wanted
+from launcher.sources.base import spec_at
 from launcher.web.api import ApiHandler
 from launcher.web.base import BaseHandler
 from launcher.web.open_path import parse_open_path
@@ -47,8 +48,7 @@ async def make_links(handler: BaseHandler, wanted: Wanted) -> Links:
 async def check_links(handler: BaseHandler, links: Links) -> bool:
     """Whether there was time to see that a launch would work. Raises what says why it would not."""
     visitor = handler.require_visitor()
-    provider, _, raw = links.spec.partition("/")
-    spec = handler.parts.sources.parse(provider, raw)
+    spec = spec_at(handler.parts.sources, links.spec)
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             preview = await handler.parts.launches.preview(visitor.person, visitor.hub_token, spec)
